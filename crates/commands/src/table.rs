@@ -1,0 +1,206 @@
+//! The table of all data commands.
+
+use base::{Db, Timestamp};
+use keyspace::{Discarded, Keyspace};
+
+use crate::{Reply, Spec};
+
+/// A command's number in the log. It never changes and is never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u16);
+
+/// All there is to a command. Each file of a subject exports its records; dispatch, `COMMAND`
+/// and the documentation follow from them.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Its number in the log.
+    pub id: CommandId,
+    /// What is known without running it.
+    pub spec: Spec,
+    /// What runs it.
+    pub handler: Handler,
+}
+
+/// What runs a command. `args[0]` is the name, and [`Spec::check`] has accepted the call.
+#[derive(Clone, Copy, Debug)]
+pub enum Handler {
+    /// Changes nothing; runs where the data is, through no log.
+    Read(for<'k> fn(&'k Keyspace, &[&[u8]], ReadContext) -> Reply<'k>),
+    /// Runs as part of a committed entry, the same on every replica.
+    Write(fn(&mut Keyspace, &[&[u8]], WriteContext) -> Reply<'static>),
+    /// A write that may take so much out of the keyspace that freeing it is worth a thread.
+    Flush(fn(&mut Keyspace, &[&[u8]], WriteContext) -> Applied),
+}
+
+impl Handler {
+    /// Whether it goes through the log.
+    pub const fn is_write(&self) -> bool {
+        !matches!(self, Handler::Read(_))
+    }
+}
+
+/// What a read knows beside its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadContext {
+    /// The database.
+    pub db: Db,
+    /// The time at which expiry is judged: the later of the last stamp and the reader's clock.
+    pub now: Timestamp,
+    /// What picks for RANDOMKEY and its kin.
+    pub random: u64,
+}
+
+/// What a write knows beside its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteContext {
+    /// The database.
+    pub db: Db,
+    /// The stamp of the entry, which the keyspace has been told already.
+    pub stamp: Timestamp,
+    /// The seed of the entry, mixed with the command's place in it.
+    pub seed: u64,
+}
+
+/// What became of a command that was applied.
+pub struct Applied {
+    /// The answer.
+    pub reply: Reply<'static>,
+    /// What a flush took out; dropping it may take long, so the caller chooses where. Boxed, as it
+    /// is rare.
+    pub discarded: Option<Box<Discarded>>,
+}
+
+/// Runs a decoded command on a replica. A read, which a transaction may have in the log, sees the
+/// stamp as the time.
+pub fn apply(
+    keyspace: &mut Keyspace,
+    command: &'static Command,
+    args: &[&[u8]],
+    context: WriteContext,
+) -> Applied {
+    debug_assert_eq!(
+        keyspace.stamp(),
+        context.stamp,
+        "the entry's stamp is set before its commands"
+    );
+    let WriteContext { db, stamp, seed } = context;
+    match command.handler {
+        Handler::Write(run) => Applied {
+            reply: run(keyspace, args, context),
+            discarded: None,
+        },
+        Handler::Read(run) => {
+            let context = ReadContext {
+                db,
+                now: stamp,
+                random: seed,
+            };
+            Applied {
+                reply: run(keyspace, args, context).into_owned(),
+                discarded: None,
+            }
+        }
+        Handler::Flush(run) => run(keyspace, args, context),
+    }
+}
+
+const SUBJECTS: &[&[Command]] = &[crate::strings::COMMANDS];
+
+const COUNT: usize = {
+    let mut count = 0;
+    let mut subject = 0;
+    while subject < SUBJECTS.len() {
+        count += SUBJECTS[subject].len();
+        subject += 1;
+    }
+    count
+};
+
+static TABLE: [Command; COUNT] = {
+    let mut table = [SUBJECTS[0][0]; COUNT];
+    let (mut at, mut subject) = (0, 0);
+    while subject < SUBJECTS.len() {
+        let mut index = 0;
+        while index < SUBJECTS[subject].len() {
+            table[at] = SUBJECTS[subject][index];
+            at += 1;
+            index += 1;
+        }
+        subject += 1;
+    }
+    table
+};
+
+/// Every data command, subject by subject.
+pub static COMMANDS: &[Command] = &TABLE;
+
+/// Ids stay below this; raise it when the last one is taken.
+const IDS: usize = 512;
+const NONE: u16 = u16::MAX;
+
+/// The index into [`COMMANDS`] of each id.
+static BY_ID: [u16; IDS] = {
+    let mut by_id = [NONE; IDS];
+    let mut index = 0;
+    while index < COUNT {
+        let id = TABLE[index].id.0 as usize;
+        assert!(by_id[id] == NONE, "two commands share an id");
+        by_id[id] = index as u16;
+        index += 1;
+    }
+    by_id
+};
+
+/// The command of that id.
+pub fn by_id(id: CommandId) -> Option<&'static Command> {
+    let index = *BY_ID.get(usize::from(id.0))?;
+    COMMANDS.get(usize::from(index))
+}
+
+const BUCKETS: usize = 1024;
+const _: () = assert!(
+    COUNT * 2 <= BUCKETS,
+    "half of the buckets stay free, so that misses end soon"
+);
+
+/// Open addressing over the names, each bucket an index into [`COMMANDS`].
+static BY_NAME: [u16; BUCKETS] = {
+    let mut buckets = [NONE; BUCKETS];
+    let mut index = 0;
+    while index < COUNT {
+        let mut bucket = bucket_of(TABLE[index].spec.name.as_bytes());
+        while buckets[bucket] != NONE {
+            bucket = (bucket + 1) % BUCKETS;
+        }
+        buckets[bucket] = index as u16;
+        index += 1;
+    }
+    buckets
+};
+
+/// FNV-1a over the letters without their case.
+const fn bucket_of(name: &[u8]) -> usize {
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut index = 0;
+    while index < name.len() {
+        hash = (hash ^ (name[index] | 0x20) as u32).wrapping_mul(0x0100_0193);
+        index += 1;
+    }
+    (hash ^ (hash >> 15)) as usize % BUCKETS
+}
+
+/// The command of that name, in any case.
+pub fn by_name(name: &[u8]) -> Option<&'static Command> {
+    // Longer than any name: not worth hashing.
+    if name.len() > 32 {
+        return None;
+    }
+    let mut bucket = bucket_of(name);
+    loop {
+        let command = COMMANDS.get(usize::from(BY_NAME[bucket]))?;
+        if command.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(command);
+        }
+        bucket = (bucket + 1) % BUCKETS;
+    }
+}
