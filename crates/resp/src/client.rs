@@ -58,33 +58,40 @@ pub fn skip_reply(buffer: &[u8]) -> Result<Option<Skipped>, ReplyError> {
 
 #[inline(never)]
 fn skip_any(buffer: &[u8]) -> Result<Option<Skipped>, ReplyError> {
+    let mut length = 0;
+    loop {
+        let Some(frame) = Frame::read(&buffer[length..])? else {
+            return Ok(None);
+        };
+        length += frame.length;
+        let Some(inner) = skip_frames(&buffer[length..], frame.elements())? else {
+            return Ok(None);
+        };
+        length += inner;
+        if !matches!(frame.kind, Kind::Attribute { .. }) {
+            let is_error = matches!(frame.first, b'-' | b'!');
+            return Ok(Some(Skipped { length, is_error }));
+        }
+    }
+}
+
+/// The length of that many replies, with all that stands in them.
+fn skip_frames(buffer: &[u8], mut frames: u64) -> Result<Option<usize>, ReplyError> {
     let mut at = 0;
-    let mut is_error = None;
-    // How many frames are to come: an array adds its elements and takes away itself.
-    let mut frames: u64 = 1;
     while frames > 0 {
         let Some(frame) = Frame::read(&buffer[at..])? else {
             return Ok(None);
         };
         at += frame.length;
-        frames -= 1;
-        let added = match frame.kind {
-            Kind::Aggregate { elements } => elements,
-            // An attribute is no reply: its elements come on top.
-            Kind::Attribute { elements } => {
-                elements.checked_add(1).ok_or(ReplyError::InvalidNumber)?
-            }
-            Kind::Line | Kind::Bulk | Kind::Null => 0,
-        };
-        frames = frames.checked_add(added).ok_or(ReplyError::InvalidNumber)?;
-        if is_error.is_none() && !matches!(frame.kind, Kind::Attribute { .. }) {
-            is_error = Some(matches!(frame.first, b'-' | b'!'));
+        // An attribute is no reply: the one that it precedes is still to come.
+        if !matches!(frame.kind, Kind::Attribute { .. }) {
+            frames -= 1;
         }
+        frames = frames
+            .checked_add(frame.elements())
+            .ok_or(ReplyError::InvalidNumber)?;
     }
-    Ok(Some(Skipped {
-        length: at,
-        is_error: is_error.unwrap_or(false),
-    }))
+    Ok(Some(at))
 }
 
 /// The head of a frame; with its content where that is a string.
@@ -111,6 +118,14 @@ pub(crate) enum Kind {
 }
 
 impl<'a> Frame<'a> {
+    /// How many frames stand in this one.
+    fn elements(&self) -> u64 {
+        match self.kind {
+            Kind::Aggregate { elements } | Kind::Attribute { elements } => elements,
+            Kind::Line | Kind::Bulk | Kind::Null => 0,
+        }
+    }
+
     pub(crate) fn read(buffer: &'a [u8]) -> Result<Option<Frame<'a>>, ReplyError> {
         let Some(&first) = buffer.first() else {
             return Ok(None);
