@@ -78,9 +78,5 @@ pub(crate) fn owned(bytes: impl Into<Vec<u8>>) -> Reply<'static> {
     Reply::Bulk(Cow::Owned(bytes.into()))
 }
 
-/// The reply of a handler that stops early at a refusal with `?`.
-pub(crate) fn settle<'k>(result: Result<Reply<'k>, Reply<'static>>) -> Reply<'k> {
-    match result {
-        Ok(reply) | Err(reply) => reply,
-    }
-}
+/// What a handler comes to: both are replies, and `?` stops at a refusal.
+pub(crate) type Outcome<'k> = Result<Reply<'k>, Reply<'static>>;

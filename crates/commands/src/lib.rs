@@ -23,8 +23,20 @@
 //! [`Spec`]. This crate knows neither the wire protocol nor the log's storage.
 
 mod argument;
+mod counters;
+mod database;
+mod expiry;
+mod extended;
+pub mod glob;
+mod keys;
+mod lcs;
+mod lifetime;
 pub mod log;
+mod many;
+mod object;
+mod ranges;
 mod reply;
+mod scan;
 mod spec;
 mod strings;
 mod table;

@@ -39,6 +39,26 @@ impl Handler {
     }
 }
 
+/// Makes a [`Handler::Read`] of a function whose [`Outcome`](crate::argument::Outcome) may be a refusal.
+macro_rules! reads {
+    ($run:ident) => {
+        $crate::Handler::Read(|keyspace, args, context| {
+            $run(keyspace, args, context).unwrap_or_else(|refusal| refusal)
+        })
+    };
+}
+
+/// Makes a [`Handler::Write`] in the same way.
+macro_rules! writes {
+    ($run:ident) => {
+        $crate::Handler::Write(|keyspace, args, context| {
+            $run(keyspace, args, context).unwrap_or_else(|refusal| refusal)
+        })
+    };
+}
+
+pub(crate) use {reads, writes};
+
 /// What a read knows beside its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext {
@@ -104,7 +124,18 @@ pub fn apply(
     }
 }
 
-const SUBJECTS: &[&[Command]] = &[crate::strings::COMMANDS];
+const SUBJECTS: &[&[Command]] = &[
+    crate::strings::COMMANDS,
+    crate::many::COMMANDS,
+    crate::ranges::COMMANDS,
+    crate::counters::COMMANDS,
+    crate::lcs::COMMANDS,
+    crate::keys::COMMANDS,
+    crate::expiry::COMMANDS,
+    crate::scan::COMMANDS,
+    crate::object::COMMANDS,
+    crate::database::COMMANDS,
+];
 
 const COUNT: usize = {
     let mut count = 0;
