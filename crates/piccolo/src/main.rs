@@ -1,1 +1,75 @@
-fn main() {}
+//! The binary: command line, configuration, log, signals, and the wiring of a node. No logic of the
+//! store is here.
+
+mod args;
+mod bind;
+mod config;
+mod data_dir;
+mod logging;
+mod node;
+mod open_files;
+mod signals;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::{error, info};
+
+use crate::args::{Arguments, Command, StartArguments};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => start(&arguments.start),
+        Some(Command::Start(start_arguments)) => start(&start_arguments),
+    }
+}
+
+fn start(arguments: &StartArguments) -> ExitCode {
+    let loaded = match config::load(arguments.config.as_deref(), &arguments.set) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(error),
+    };
+    if arguments.check {
+        match &loaded.path {
+            Some(path) => println!("{}: the configuration is in order", path.display()),
+            None => println!("the configuration is in order: there is no file, so the defaults"),
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = logging::start(loaded.config.log) {
+        return refuse(error);
+    }
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = loaded
+            .path
+            .map_or("defaults".into(), |path| path.display().to_string()),
+        "piccolo starts"
+    );
+    let ended = signals::listen()
+        .map_err(anyhow::Error::from)
+        .and_then(|stop| node::run(loaded.config, arguments.threads, stop));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Says what is wrong with the command line or the configuration, one line for each thing.
+fn refuse(error: impl Display) -> ExitCode {
+    for line in error.to_string().lines() {
+        eprintln!("error: {line}");
+    }
+    ExitCode::from(USAGE)
+}
