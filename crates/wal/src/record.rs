@@ -1,0 +1,198 @@
+//! Records: what the log holds, one fact about one replica each.
+
+use base::{ReplicaId, ShardId};
+
+/// One fact about one replica. Borrowed from the bytes it was decoded from, or from its owner
+/// while it is encoded.
+///
+/// # Layout
+/// One byte of kind, then the fields in the order of their declaration, each number as a LEB128
+/// varint (least significant 7 bits first, at most 10 bytes); an entry's payload is its length as
+/// a varint and its bytes. Kinds: 1 entry, 2 hard state, 3 snapshot, 4 truncate, 5 purge, 6 forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The shard.
+    pub shard: ShardId,
+    /// The replica of it that lives on this node.
+    pub replica: ReplicaId,
+    /// The fact.
+    pub body: Body<'a>,
+}
+
+/// What a [`Record`] says about its replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// An entry of the Raft log. One with an index at or below the last voids the entries from
+    /// that index on first.
+    Entry {
+        /// The term it was proposed in.
+        term: u64,
+        /// Its place in the replica's log.
+        index: u64,
+        /// Opaque to the log.
+        payload: &'a [u8],
+    },
+    /// What Raft must remember; the last one counts.
+    HardState {
+        /// The current term.
+        term: u64,
+        /// The replica that got this term's vote, 0 for none.
+        vote: u64,
+        /// The highest index known to be committed.
+        commit: u64,
+    },
+    /// A snapshot file up to this index is complete and durable; the last one counts.
+    Snapshot {
+        /// The term of the entry at `index`.
+        term: u64,
+        /// The last index that the snapshot covers.
+        index: u64,
+    },
+    /// Entries at and above this index are void.
+    Truncate {
+        /// The first void index.
+        index: u64,
+    },
+    /// Entries at and below this index are no longer needed; the highest one counts.
+    Purge {
+        /// The last index that may go.
+        index: u64,
+    },
+    /// The replica was removed from this node: nothing said about it before counts. Its id is
+    /// never used again.
+    Forget,
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The bytes end inside a record.
+    #[error("the bytes end inside a record")]
+    Truncated,
+    /// A number is longer than 64 bits, or than its field.
+    #[error("a number is out of range")]
+    Number,
+    /// A kind that this version does not know.
+    #[error("unknown record kind {0}")]
+    Kind(u8),
+}
+
+const ENTRY: u8 = 1;
+const HARD_STATE: u8 = 2;
+const SNAPSHOT: u8 = 3;
+const TRUNCATE: u8 = 4;
+const PURGE: u8 = 5;
+const FORGET: u8 = 6;
+
+impl<'a> Record<'a> {
+    /// Appends the record to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self.body {
+            Body::Entry { .. } => ENTRY,
+            Body::HardState { .. } => HARD_STATE,
+            Body::Snapshot { .. } => SNAPSHOT,
+            Body::Truncate { .. } => TRUNCATE,
+            Body::Purge { .. } => PURGE,
+            Body::Forget => FORGET,
+        });
+        put(out, u64::from(self.shard.0));
+        put(out, self.replica.0);
+        match self.body {
+            Body::Entry {
+                term,
+                index,
+                payload,
+            } => {
+                put(out, term);
+                put(out, index);
+                put(out, payload.len() as u64);
+                out.extend_from_slice(payload);
+            }
+            Body::HardState { term, vote, commit } => {
+                put(out, term);
+                put(out, vote);
+                put(out, commit);
+            }
+            Body::Snapshot { term, index } => {
+                put(out, term);
+                put(out, index);
+            }
+            Body::Truncate { index } | Body::Purge { index } => put(out, index),
+            Body::Forget => {}
+        }
+    }
+
+    /// Takes one record off the front of `bytes`.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the front is no record; `bytes` is then left somewhere inside it.
+    pub fn decode(bytes: &mut &'a [u8]) -> Result<Record<'a>, RecordError> {
+        let (&kind, rest) = bytes.split_first().ok_or(RecordError::Truncated)?;
+        *bytes = rest;
+        let shard = u32::try_from(take(bytes)?).map_err(|_| RecordError::Number)?;
+        let replica = take(bytes)?;
+        let body = match kind {
+            ENTRY => {
+                let term = take(bytes)?;
+                let index = take(bytes)?;
+                let length = usize::try_from(take(bytes)?).map_err(|_| RecordError::Number)?;
+                let (payload, rest) = bytes
+                    .split_at_checked(length)
+                    .ok_or(RecordError::Truncated)?;
+                *bytes = rest;
+                Body::Entry {
+                    term,
+                    index,
+                    payload,
+                }
+            }
+            HARD_STATE => Body::HardState {
+                term: take(bytes)?,
+                vote: take(bytes)?,
+                commit: take(bytes)?,
+            },
+            SNAPSHOT => Body::Snapshot {
+                term: take(bytes)?,
+                index: take(bytes)?,
+            },
+            TRUNCATE => Body::Truncate {
+                index: take(bytes)?,
+            },
+            PURGE => Body::Purge {
+                index: take(bytes)?,
+            },
+            FORGET => Body::Forget,
+            unknown => return Err(RecordError::Kind(unknown)),
+        };
+        Ok(Record {
+            shard: ShardId(shard),
+            replica: ReplicaId(replica),
+            body,
+        })
+    }
+}
+
+fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn take(bytes: &mut &[u8]) -> Result<u64, RecordError> {
+    let mut value = 0;
+    for (place, &byte) in bytes.iter().enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        if place == 9 && byte > 1 {
+            return Err(RecordError::Number);
+        }
+        value |= bits << (7 * place);
+        if byte < 0x80 {
+            *bytes = &bytes[place + 1..];
+            return Ok(value);
+        }
+    }
+    Err(RecordError::Truncated)
+}
