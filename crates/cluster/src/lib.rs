@@ -1,1 +1,54 @@
-//! cluster
+//! The set of shards of one node and the threads that drive them.
+//!
+//! Owns what lies between sessions and shards: routing, the requests that queue for a shard, the
+//! turns that each core takes, the log's threads, snapshots, recovery, founding, and what a node
+//! knows of the others. It decides through the sans-IO crates (`shard`, `keyspace`, `commands`) and
+//! drives them with threads, clocks and files.
+//!
+//! How the threads share a node:
+//! - Each core is a thread with a single-threaded runtime and a [`Core`]. Sessions live on one core.
+//! - A read runs on the session's own core under the shard's keyspace lock.
+//! - A write queues at the shard. The first core to come by takes the turn: it proposes all that
+//!   queued up as one entry, hands its records to the log, applies what is committed and hands out
+//!   the responses, those of other cores through their mailboxes, one wake-up each.
+//! - With `fsync = always` one thread writes and syncs the log and tells the cores. Another does
+//!   what would keep a core waiting: it prepares segments, drops flushed tables. A third makes
+//!   snapshots.
+
+mod cell;
+mod clock;
+mod core;
+mod log;
+mod mailbox;
+mod random;
+mod snapshots;
+mod startup;
+mod store;
+
+pub use cell::ShardStatus;
+pub use clock::SystemClock;
+pub use core::Core;
+pub use shard::{Commands, Refusal, Response};
+pub use startup::OpenError;
+pub use store::{Config, ReadGuard, Store};
+
+/// When the log is synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before each acknowledgement.
+    Always,
+    /// Once a second.
+    EverySec,
+    /// When the operating system likes.
+    Never,
+}
+
+impl std::fmt::Display for Fsync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Fsync::Always => "always",
+            Fsync::EverySec => "everysec",
+            Fsync::Never => "never",
+        })
+    }
+}

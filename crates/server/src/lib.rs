@@ -1,1 +1,23 @@
-//! server
+//! The Redis side of a node: its listener, its connections and their sessions.
+//!
+//! Life of a request, on one core and its thread:
+//! 1. [`connection`] reads what the socket has into a buffer.
+//! 2. [`session`] takes the commands in it, one after another: commands of the connection and reads
+//!    run at once; from the first write on, commands are gathered.
+//! 3. What was gathered goes to the shard in one piece; the connection waits for the replies.
+//! 4. All replies go out in one write.
+//!
+//! It knows the store through `cluster` alone: no log, no Raft, no peers.
+
+mod buffers;
+mod clients;
+mod connection;
+mod listener;
+mod render;
+mod server;
+mod session;
+mod session_commands;
+mod stats;
+
+pub use listener::{Accepted, Listener, ListenerError, serve};
+pub use server::{Config, NodeFacts, PeerFacts, Server};

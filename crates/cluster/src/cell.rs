@@ -1,0 +1,216 @@
+//! One shard as the threads of a node share it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, RwLock, RwLockReadGuard, TryLockError};
+
+use base::Clock;
+use keyspace::Keyspace;
+use shard::{Effects, Mark, Refusal, Request, Response, Shard};
+use tracing::error;
+
+use crate::log::{LogNumber, LogWriter};
+use crate::random::Random;
+
+/// A shard: its keyspace, which any core reads, the requests that queue for it, and the Raft group,
+/// which one thread at a time takes a turn with.
+///
+/// Whoever has work for the shard sets `work` and then tries to take the turn. If another thread
+/// has it, that one looks at `work` again after it has let go. So work never lies unseen, and no
+/// thread ever waits for another's turn to end.
+pub(crate) struct Cell {
+    keyspace: RwLock<Keyspace>,
+    may_read: AtomicBool,
+    inbox: Mutex<Vec<Request>>,
+    ticks: AtomicU32,
+    work: AtomicBool,
+    turn: Mutex<Turn>,
+}
+
+/// What only the holder of the turn touches.
+struct Turn {
+    shard: Shard,
+    random: Random,
+    effects: Effects,
+    /// What was handed to the log and is not known to be durable, oldest first.
+    unpersisted: VecDeque<(LogNumber, Mark)>,
+}
+
+/// How a shard stands, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardStatus {
+    /// Whether it is led here.
+    pub led: bool,
+    /// The Raft term.
+    pub term: u64,
+    /// The last applied entry.
+    pub applied: u64,
+}
+
+impl Cell {
+    pub(crate) fn new(shard: Shard, keyspace: Keyspace, random: Random) -> Cell {
+        Cell {
+            keyspace: RwLock::new(keyspace),
+            may_read: AtomicBool::new(false),
+            inbox: Mutex::default(),
+            ticks: AtomicU32::new(0),
+            work: AtomicBool::new(true),
+            turn: Mutex::new(Turn {
+                shard,
+                random,
+                effects: Effects::default(),
+                unpersisted: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// The keyspace, if what it holds may be shown: every read of it is linearizable.
+    pub(crate) fn read(&self) -> Option<RwLockReadGuard<'_, Keyspace>> {
+        let keyspace = self.keyspace_for_status();
+        self.may_read.load(Ordering::Acquire).then_some(keyspace)
+    }
+
+    /// The keyspace, whether it is up to date or not.
+    pub(crate) fn keyspace_for_status(&self) -> RwLockReadGuard<'_, Keyspace> {
+        self.keyspace.read().expect("no holder of this lock panics")
+    }
+
+    /// Runs `work` on the keyspace and nothing else at the same time; must be short.
+    pub(crate) fn with_keyspace<R>(&self, work: impl FnOnce(&mut Keyspace) -> R) -> R {
+        work(
+            &mut self
+                .keyspace
+                .write()
+                .expect("no holder of this lock panics"),
+        )
+    }
+
+    /// Runs `work` between two turns, when the keyspace is exactly that after the last applied
+    /// entry.
+    pub(crate) fn between_turns<R>(&self, work: impl FnOnce(&Shard, &mut Keyspace) -> R) -> R {
+        let turn = self.turn.lock().expect("no holder of this lock panics");
+        self.with_keyspace(|keyspace| work(&turn.shard, keyspace))
+    }
+
+    /// How the shard stands. Waits for a turn that is under way.
+    pub(crate) fn status(&self) -> ShardStatus {
+        let turn = self.turn.lock().expect("no holder of this lock panics");
+        ShardStatus {
+            led: turn.shard.is_leader(),
+            term: turn.shard.term(),
+            applied: turn.shard.applied(),
+        }
+    }
+
+    pub(crate) fn queue(&self, request: Request) {
+        self.inbox
+            .lock()
+            .expect("no holder of this lock panics")
+            .push(request);
+        self.note_work();
+    }
+
+    pub(crate) fn tick(&self) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+        self.note_work();
+    }
+
+    pub(crate) fn note_work(&self) {
+        self.work.store(true, Ordering::Release);
+    }
+
+    /// Takes one turn, if no other thread has it. Tells whether there is more to do; then the caller
+    /// comes again once it has handed out the responses.
+    pub(crate) fn turn(
+        &self,
+        clock: &impl Clock,
+        log: &LogWriter,
+        responses: &mut Vec<Response>,
+    ) -> bool {
+        match self.turn.try_lock() {
+            Ok(mut turn) => self.run(&mut turn, clock, log, responses),
+            Err(TryLockError::WouldBlock) => return false,
+            Err(TryLockError::Poisoned(_)) => unreachable!("a panic ends the process"),
+        }
+        self.work.load(Ordering::Acquire)
+    }
+
+    fn run(
+        &self,
+        turn: &mut Turn,
+        clock: &impl Clock,
+        log: &LogWriter,
+        responses: &mut Vec<Response>,
+    ) {
+        if !self.work.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let Turn {
+            shard,
+            random,
+            effects,
+            unpersisted,
+        } = turn;
+        let ticks = self.ticks.swap(0, Ordering::Relaxed);
+        // After a stop of the process there may be many; Raft need not relive them all.
+        for _ in 0..ticks.min(MAX_TICKS) {
+            shard.tick();
+        }
+        let durable = log.durable();
+        let mut persisted = None;
+        while let Some(&(number, mark)) =
+            unpersisted.front().filter(|(number, _)| *number <= durable)
+        {
+            debug_assert!(number <= durable);
+            persisted = Some(mark);
+            unpersisted.pop_front();
+        }
+        if let Some(mark) = persisted {
+            shard.persisted(mark);
+        }
+        let requests =
+            std::mem::take(&mut *self.inbox.lock().expect("no holder of this lock panics"));
+        if !requests.is_empty() {
+            let size = requests
+                .iter()
+                .map(|request| request.commands.size_bytes())
+                .sum();
+            if log.has_room(size) {
+                shard.propose(clock.now(), random.draw(), requests, effects);
+            } else {
+                Shard::refuse(requests, Refusal::DiskFull, effects);
+            }
+        }
+        if ticks > 0 && log.has_room(0) {
+            let now = clock.now();
+            if shard.wants_sweep(&self.keyspace_for_status(), now) {
+                shard.propose(now, random.draw(), Vec::new(), effects);
+            }
+        }
+        loop {
+            shard.advance(effects);
+            if let Some(mark) = effects.mark.take() {
+                match log.append(&mut effects.records) {
+                    Ok((_, true)) => shard.persisted(mark),
+                    Ok((number, false)) => unpersisted.push_back((number, mark)),
+                    Err(failure) => {
+                        // Nothing of this was acknowledged, and the process is about to end.
+                        error!(%failure, "the log cannot be written");
+                        return;
+                    }
+                }
+            } else if !shard.has_committed() {
+                break;
+            }
+            if shard.has_committed() {
+                self.with_keyspace(|keyspace| shard.apply(keyspace, effects));
+            }
+        }
+        self.may_read.store(shard.may_read(), Ordering::Release);
+        log.drop_elsewhere(&mut effects.discarded);
+        responses.append(&mut effects.responses);
+    }
+}
+
+/// More ticks than any timeout is long, so that a stop of the process is noticed.
+const MAX_TICKS: u32 = 100;

@@ -1,0 +1,150 @@
+//! One client connection: the only place that reads and writes its socket.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::futures::Notified;
+use tracing::debug;
+
+use crate::server::CoreServer;
+use crate::session::{Session, Step};
+
+/// Serves the connection until either side ends it.
+pub(crate) async fn serve(stream: TcpStream, mut session: Session, server: Rc<CoreServer>) {
+    let client = session.client();
+    let killed = pin!(client.killed());
+    let mut connection = Connection {
+        stream,
+        killed,
+        input: Vec::new(),
+        server,
+    };
+    let outcome = connection.run(&mut session).await;
+    match outcome {
+        Ok(why) => debug!(client = client.id(), why, "the connection ended"),
+        Err(error) => debug!(client = client.id(), %error, "the connection broke"),
+    }
+}
+
+struct Connection<'k, 'c> {
+    stream: TcpStream,
+    killed: Pin<&'k mut Notified<'c>>,
+    /// What was read and not yet taken; no memory while there is nothing.
+    input: Vec<u8>,
+    server: Rc<CoreServer>,
+}
+
+impl Connection<'_, '_> {
+    async fn run(&mut self, session: &mut Session) -> io::Result<&'static str> {
+        let server = Rc::clone(&self.server);
+        let buffers = &server.buffers;
+        let mut output = Vec::new();
+        let mut more = false;
+        loop {
+            if !more {
+                if !self.fill(session.needed()).await? {
+                    return Ok("the client hung up, or was hung up on");
+                }
+                session.note_activity();
+            }
+            if output.capacity() == 0 {
+                output = buffers.take();
+            }
+            let mut consumed = 0;
+            let step = session.take_commands(&self.input, &mut consumed, &mut output, &server);
+            self.consume(consumed);
+            more = match step {
+                Step::NeedsInput => false,
+                Step::Submit(commands) => {
+                    let response = server.core.submit(0, commands).await;
+                    session.answer(&response.outcome, &mut output);
+                    buffers.give_commands(response.commands);
+                    !self.input.is_empty()
+                }
+                Step::Flush => true,
+                Step::Close(why) => {
+                    self.send(&output).await?;
+                    return Ok(why);
+                }
+            };
+            // Replies wait for those to come, so that all go out in one write, up to a bound.
+            if !more || output.len() >= session.flush_at() {
+                if !output.is_empty() && !self.send(&output).await? {
+                    return Ok("it was hung up on");
+                }
+                buffers.give(std::mem::take(&mut output));
+            }
+        }
+    }
+
+    /// Reads once, at least one byte. `false` when the connection has ended or is to end.
+    async fn fill(&mut self, needed: usize) -> io::Result<bool> {
+        let Connection {
+            stream,
+            killed,
+            input,
+            server,
+        } = self;
+        loop {
+            let readable = poll_fn(|context| match killed.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(Ok(false)),
+                Poll::Pending => stream.poll_read_ready(context).map_ok(|()| true),
+            });
+            if !readable.await? {
+                return Ok(false);
+            }
+            // Only now: an idle connection holds no buffer.
+            if input.capacity() == 0 {
+                *input = server.buffers.take();
+            }
+            if input.len() == input.capacity() {
+                input.reserve(needed);
+            }
+            let mut reading = pin!(stream.read_buf(input));
+            let read = poll_fn(|context| match reading.as_mut().poll(context) {
+                Poll::Ready(read) => Poll::Ready(read.map(Some)),
+                // The readiness was of an earlier moment.
+                Poll::Pending => Poll::Ready(Ok(None)),
+            });
+            if let Some(bytes) = read.await? {
+                return Ok(bytes > 0);
+            }
+        }
+    }
+
+    /// Drops what was taken from the front of the input.
+    fn consume(&mut self, bytes: usize) {
+        if bytes == self.input.len() {
+            self.server.buffers.give(std::mem::take(&mut self.input));
+        } else if bytes > 0 {
+            self.input.drain(..bytes);
+        }
+    }
+
+    /// Writes all of it. `false` when the connection is to end.
+    async fn send(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
+        loop {
+            match self.stream.try_write(bytes) {
+                Ok(written) if written == bytes.len() => return Ok(true),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let Connection { stream, killed, .. } = self;
+                    let writable = poll_fn(|context| match killed.as_mut().poll(context) {
+                        Poll::Ready(()) => Poll::Ready(Ok(false)),
+                        Poll::Pending => stream.poll_write_ready(context).map_ok(|()| true),
+                    });
+                    if !writable.await? {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What the sessions of a node share, and what those of one core share.
+
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base::{Clock, NodeId, Timestamp};
+use cluster::{Core, Store, SystemClock};
+use resp::Limits;
+use tokio::net::TcpStream;
+
+use crate::buffers::Buffers;
+use crate::clients::Clients;
+use crate::connection;
+use crate::session::Session;
+use crate::stats::Stats;
+
+/// What a server is told at its start.
+#[derive(Clone)]
+pub struct Config {
+    /// The clients that may be connected at once.
+    pub max_clients: usize,
+    /// What clients must show, if anything.
+    pub password: Option<String>,
+    /// Whether clients from other machines are refused while there is no password.
+    pub protected: bool,
+    /// The most bytes of one command.
+    pub query_limit_bytes: usize,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("max_clients", &self.max_clients)
+            .field("password", &self.password.as_ref().map(|_| "(hidden)"))
+            .field("protected", &self.protected)
+            .field("query_limit_bytes", &self.query_limit_bytes)
+            .finish()
+    }
+}
+
+/// What `INFO` tells of the node and its peers.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// Piccolo's version.
+    pub version: &'static str,
+    /// The node's identity.
+    pub node_id: NodeId,
+    /// The node's name.
+    pub node_name: String,
+    /// 40 hexadecimal digits that stay the same for the life of the data folder.
+    pub run_id: String,
+    /// Where peers connect.
+    pub peer_address: String,
+    /// Where clients connect.
+    pub redis_address: SocketAddr,
+    /// The configuration file, if there is one.
+    pub config_file: String,
+    /// When the node started.
+    pub started: Timestamp,
+}
+
+/// What `INFO` tells of one peer.
+#[derive(Clone, Debug)]
+pub struct PeerFacts {
+    /// Its name.
+    pub name: String,
+    /// Where it is dialled.
+    pub address: String,
+    /// A word: `alive`, `lost`...
+    pub state: String,
+    /// Whether it can be talked to.
+    pub alive: bool,
+    /// The round trip in microseconds, once known.
+    pub rtt_micros: Option<u64>,
+}
+
+/// Tells the present peers.
+type Peers = Box<dyn Fn() -> Vec<PeerFacts> + Send + Sync>;
+
+/// The Redis side of a node.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What all sessions of a node share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// The password as `CONFIG SET requirepass` may have changed it.
+    password: RwLock<Option<String>>,
+    max_clients: AtomicUsize,
+    pub(crate) facts: NodeFacts,
+    peers: Peers,
+    pub(crate) clients: Clients,
+    pub(crate) stats: Vec<Arc<Stats>>,
+    store: Arc<Store>,
+    clock: SystemClock,
+}
+
+/// What the sessions of one core share.
+pub(crate) struct CoreServer {
+    pub(crate) core: Rc<Core>,
+    pub(crate) buffers: Buffers,
+    pub(crate) stats: Arc<Stats>,
+    random: Cell<u64>,
+}
+
+impl Server {
+    /// A server of the store. `peers` tells the present peers whenever `INFO` asks.
+    pub fn new(
+        config: Config,
+        facts: NodeFacts,
+        store: Arc<Store>,
+        peers: impl Fn() -> Vec<PeerFacts> + Send + Sync + 'static,
+    ) -> Server {
+        let stats = (0..store.cores()).map(|_| Arc::default()).collect();
+        let shared = Shared {
+            password: RwLock::new(config.password.clone()),
+            max_clients: AtomicUsize::new(config.max_clients),
+            config,
+            facts,
+            peers: Box::new(peers),
+            clients: Clients::default(),
+            stats,
+            store,
+            clock: SystemClock,
+        };
+        Server {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Ends all connections as soon as they wait for nothing but their sockets.
+    pub fn hang_up(&self) {
+        for client in self.shared.clients.list() {
+            client.kill();
+        }
+    }
+
+    /// The number of connected clients.
+    pub fn connected(&self) -> usize {
+        self.shared.clients.len()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn peers(&self) -> Vec<PeerFacts> {
+        (self.peers)()
+    }
+
+    pub(crate) fn needs_password(&self) -> bool {
+        self.password().is_some()
+    }
+
+    pub(crate) fn password(&self) -> Option<String> {
+        self.password
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_password(&self, password: Option<String>) {
+        *self
+            .password
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = password;
+    }
+
+    pub(crate) fn max_clients(&self) -> usize {
+        self.max_clients.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max_clients(&self, most: usize) {
+        self.max_clients.store(most, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limits(&self, authenticated: bool) -> Limits {
+        if authenticated {
+            Limits {
+                query_bytes: self.config.query_limit_bytes,
+                ..Limits::default()
+            }
+        } else {
+            Limits::unauthenticated()
+        }
+    }
+}
+
+impl CoreServer {
+    pub(crate) fn new(core: Rc<Core>, server: &Server, seed: u64) -> Rc<CoreServer> {
+        let stats = Arc::clone(&server.shared.stats[core.index()]);
+        Rc::new(CoreServer {
+            core,
+            buffers: Buffers::default(),
+            stats,
+            random: Cell::new(seed),
+        })
+    }
+
+    /// A number for what a read picks at random.
+    pub(crate) fn random(&self) -> u64 {
+        // A Weyl sequence; whoever uses it mixes it.
+        let next = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(next);
+        next
+    }
+
+    /// Serves a connection that was accepted, or tells its client why not.
+    pub(crate) fn start(self: &Rc<Self>, stream: TcpStream, server: &Server) {
+        self.stats.note_connection();
+        let shared = Arc::clone(server.shared());
+        let addresses = stream
+            .peer_addr()
+            .and_then(|peer| Ok((peer, stream.local_addr()?)));
+        // The client may be gone already.
+        let Ok((address, local_address)) = addresses else {
+            return;
+        };
+        if shared.config.protected
+            && !address.ip().to_canonical().is_loopback()
+            && !shared.needs_password()
+        {
+            refuse(&stream, DENIED);
+            return;
+        }
+        let most = shared.max_clients();
+        let Some(client) = shared
+            .clients
+            .add(address, local_address, shared.now(), most)
+        else {
+            refuse(&stream, b"-ERR max number of clients reached\r\n");
+            return;
+        };
+        let core = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let id = client.id();
+            let session = Session::new(Arc::clone(&shared), client);
+            connection::serve(stream, session, core).await;
+            shared.clients.remove(id);
+        });
+    }
+}
+
+const DENIED: &[u8] = b"-DENIED Piccolo listens on an address that other machines reach, and no \
+password is set, so it only serves clients of this machine. Set redis.password, or bind \
+redis.bind_host to 127.0.0.1.\r\n";
+
+/// Tells the client as much as its socket takes at once.
+fn refuse(stream: &TcpStream, why: &[u8]) {
+    if let Err(error) = stream.try_write(why) {
+        tracing::debug!(%error, "a refused client did not take the reason");
+    }
+}

@@ -1,0 +1,348 @@
+//! One client's session: what it has said about itself, and what becomes of its commands.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use base::Db;
+use cluster::{Commands, ReadGuard, Refusal};
+use commands::{Command, Handler, ReadContext, Reply};
+use keyspace::Keyspace;
+use resp::{Parser, Protocol, ProtocolError};
+
+use crate::clients::Client;
+use crate::render::render;
+use crate::server::{CoreServer, Shared};
+use crate::session_commands;
+
+/// With this much to send, replies go out before further commands are taken.
+const FLUSH_BYTES: usize = 256 << 10;
+/// At most this much goes to the shard in one piece.
+const SUBMIT_BYTES: usize = 1 << 20;
+/// The only shard there is.
+const SHARD: usize = 0;
+
+/// What a connection is to do after a session has taken commands.
+pub(crate) enum Step {
+    /// Send the output and read more.
+    NeedsInput,
+    /// Hand these to the shard, let [`Session::answer`] answer, and come again.
+    Submit(Commands),
+    /// Send the output and come again.
+    Flush,
+    /// Send the output and end the connection, for the reason given.
+    Close(&'static str),
+}
+
+/// The state of one client's session.
+pub(crate) struct Session {
+    pub(crate) db: Db,
+    pub(crate) protocol: Protocol,
+    pub(crate) authenticated: bool,
+    /// Set by a command after whose reply the connection ends.
+    pub(crate) closing: Option<&'static str>,
+    pub(crate) shared: Arc<Shared>,
+    client: Arc<Client>,
+    parser: Parser,
+    /// How many commands the connection was given with [`Step::Submit`].
+    submitted: usize,
+}
+
+/// What one command led to.
+enum Outcome {
+    /// Its reply is in the output.
+    Replied,
+    /// It was gathered for the shard.
+    Gathered,
+    /// It cannot run before what was gathered; it is to be taken again after that.
+    Later,
+}
+
+/// What lasts while commands are taken from one buffer.
+struct Taking<'s> {
+    server: &'s CoreServer,
+    output: &'s mut Vec<u8>,
+    /// Held over consecutive reads.
+    keyspace: Option<ReadGuard<'s>>,
+    gathered: Commands,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Session {
+        let authenticated = !shared.needs_password();
+        Session {
+            db: Db::default(),
+            protocol: Protocol::Resp2,
+            authenticated,
+            closing: None,
+            shared,
+            client,
+            parser: Parser::new(),
+            submitted: 0,
+        }
+    }
+
+    /// What others may know of the client.
+    pub(crate) fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+
+    /// The address that the client came from.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.client.address()
+    }
+
+    /// A hint how many more bytes the command at hand needs.
+    pub(crate) fn needed(&self) -> usize {
+        self.parser.needed()
+    }
+
+    pub(crate) fn flush_at(&self) -> usize {
+        FLUSH_BYTES
+    }
+
+    /// The client has sent something.
+    pub(crate) fn note_activity(&self) {
+        self.client.note_activity(self.shared.now());
+    }
+
+    /// Back to the state of a new connection, as `RESET` asks for.
+    pub(crate) fn reset(&mut self) {
+        self.db = Db::default();
+        self.protocol = Protocol::Resp2;
+        self.authenticated = !self.shared.needs_password();
+        self.client.reset();
+    }
+
+    /// Takes the commands at the front of `input` and appends their replies to `output`. `consumed`
+    /// tells how many bytes of `input` are done with.
+    pub(crate) fn take_commands(
+        &mut self,
+        input: &[u8],
+        consumed: &mut usize,
+        output: &mut Vec<u8>,
+        server: &CoreServer,
+    ) -> Step {
+        let limits = self.shared.limits(self.authenticated);
+        let mut args: Vec<&[u8]> = server.buffers.take_args();
+        let mut taking = Taking {
+            server,
+            output,
+            keyspace: None,
+            gathered: server.buffers.take_commands(),
+        };
+        let mut taken = 0;
+        let mut last = None;
+        let step = loop {
+            if taking.output.len() >= FLUSH_BYTES || taking.gathered.size_bytes() >= SUBMIT_BYTES {
+                break Step::Flush;
+            }
+            let rest = &input[*consumed..];
+            let (length, outcome) = match self.parser.parse(rest, &limits, &mut args) {
+                Ok(None) => break Step::NeedsInput,
+                Ok(Some(length)) if args.is_empty() => {
+                    *consumed += length;
+                    continue;
+                }
+                Ok(Some(length)) => (length, self.take(&args, &mut taking, &mut last)),
+                Err(ProtocolError::InlineEscapes) => match resp::split_inline(rest) {
+                    Ok((length, owned)) => {
+                        let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
+                        (length, self.take(&args, &mut taking, &mut last))
+                    }
+                    Err(error) => break self.protocol_error(&error, &mut taking),
+                },
+                Err(error) => break self.protocol_error(&error, &mut taking),
+            };
+            if let Outcome::Later = outcome {
+                break Step::Flush;
+            }
+            *consumed += length;
+            taken += 1;
+            if let Some(why) = self.closing {
+                break Step::Close(why);
+            }
+            if limits.authenticated != self.authenticated {
+                break Step::Flush;
+            }
+        };
+        server.stats.note_commands(taken);
+        if let Some(name) = last {
+            self.client.note_command(name, self.db);
+        }
+        server.buffers.give_args(args);
+        let Taking { gathered, .. } = taking;
+        if gathered.is_empty() {
+            server.buffers.give_commands(gathered);
+            return step;
+        }
+        // Whatever the step was, it comes again once these are answered.
+        self.submitted = gathered.len();
+        Step::Submit(gathered)
+    }
+
+    /// Appends what became of the commands of [`Step::Submit`].
+    pub(crate) fn answer(
+        &mut self,
+        outcome: &Result<Vec<Reply<'static>>, Refusal>,
+        output: &mut Vec<u8>,
+    ) {
+        match outcome {
+            Ok(replies) => {
+                debug_assert_eq!(replies.len(), self.submitted);
+                for reply in replies {
+                    render(reply, self.protocol, output);
+                }
+            }
+            Err(refusal) => {
+                let reply = refused(*refusal);
+                for _ in 0..self.submitted {
+                    render(&reply, self.protocol, output);
+                }
+            }
+        }
+    }
+
+    /// Takes one command.
+    #[inline]
+    fn take<'s>(
+        &mut self,
+        args: &[&[u8]],
+        taking: &mut Taking<'s>,
+        last: &mut Option<&'static str>,
+    ) -> Outcome {
+        let Some(command) = commands::by_name(args[0]) else {
+            return self.take_session_command(args, taking, last);
+        };
+        *last = Some(command.spec.name);
+        let refusal = if !self.authenticated {
+            Some(NOAUTH)
+        } else {
+            command.spec.check(args).err()
+        };
+        if let Some(refusal) = refusal {
+            return self.reply_in_order(&refusal, taking);
+        }
+        if taking.gathered.is_empty()
+            && let Handler::Read(run) = command.handler
+        {
+            return self.read(run, args, taking);
+        }
+        self.gather(command, args, taking)
+    }
+
+    #[inline]
+    fn read<'s>(
+        &mut self,
+        run: for<'k> fn(&'k Keyspace, &[&[u8]], ReadContext) -> Reply<'k>,
+        args: &[&[u8]],
+        taking: &mut Taking<'s>,
+    ) -> Outcome {
+        let server: &'s CoreServer = taking.server;
+        if taking.keyspace.is_none() {
+            taking.keyspace = server.core.store().read(SHARD);
+        }
+        let Some(keyspace) = &taking.keyspace else {
+            return self.reply_in_order(&self.not_served(), taking);
+        };
+        let random = server.random();
+        let context = ReadContext {
+            db: self.db,
+            now: keyspace.now(),
+            random,
+        };
+        let reply = run(keyspace, args, context);
+        render(&reply, self.protocol, taking.output);
+        Outcome::Replied
+    }
+
+    #[inline]
+    fn gather(
+        &mut self,
+        command: &'static Command,
+        args: &[&[u8]],
+        taking: &mut Taking<'_>,
+    ) -> Outcome {
+        // The turn that applies the write takes the keyspace for itself.
+        taking.keyspace = None;
+        if taking.server.core.store().shards() == 0 {
+            return self.reply_in_order(&self.not_served(), taking);
+        }
+        taking.gathered.push(command, self.db, args);
+        Outcome::Gathered
+    }
+
+    #[cold]
+    fn take_session_command(
+        &mut self,
+        args: &[&[u8]],
+        taking: &mut Taking<'_>,
+        last: &mut Option<&'static str>,
+    ) -> Outcome {
+        let Some(command) = session_commands::by_name(args[0]) else {
+            let reply = if self.authenticated {
+                commands::unknown_command(args)
+            } else {
+                NOAUTH
+            };
+            return self.reply_in_order(&reply, taking);
+        };
+        if !taking.gathered.is_empty() {
+            return Outcome::Later;
+        }
+        *last = Some(command.spec.name);
+        // It may look at the keyspace itself.
+        taking.keyspace = None;
+        let reply = if !self.authenticated && !command.before_authentication {
+            NOAUTH
+        } else if let Err(refusal) = command.spec.check(args) {
+            refusal
+        } else {
+            (command.run)(self, args, taking.server)
+        };
+        render(&reply, self.protocol, taking.output);
+        Outcome::Replied
+    }
+
+    /// Replies at once, if nothing that came before waits for its own reply.
+    fn reply_in_order(&mut self, reply: &Reply<'_>, taking: &mut Taking<'_>) -> Outcome {
+        if !taking.gathered.is_empty() {
+            return Outcome::Later;
+        }
+        if reply.is_error() {
+            taking.server.stats.note_error();
+        }
+        render(reply, self.protocol, taking.output);
+        Outcome::Replied
+    }
+
+    fn protocol_error(&mut self, error: &ProtocolError, taking: &mut Taking<'_>) -> Step {
+        if !taking.gathered.is_empty() {
+            // What came before the error is answered first; then the error is met again.
+            self.parser = Parser::new();
+            return Step::Flush;
+        }
+        resp::encode::error(taking.output, &format!("ERR {error}"));
+        Step::Close("the client broke the protocol")
+    }
+
+    fn not_served(&self) -> Reply<'static> {
+        Reply::error(format_args!(
+            "CLUSTERDOWN {}",
+            self.shared.store().why_not()
+        ))
+    }
+}
+
+const NOAUTH: Reply<'static> = Reply::Error(Cow::Borrowed("NOAUTH Authentication required."));
+
+fn refused(refusal: Refusal) -> Reply<'static> {
+    match refusal {
+        Refusal::NotLeader => {
+            Reply::error("CLUSTERDOWN the shard has no leader here; nothing was written; try again")
+        }
+        Refusal::DiskFull => Reply::error(
+            "MISCONF the disk of this node is full; nothing was written; make room on it",
+        ),
+    }
+}

@@ -1,0 +1,170 @@
+//! From a snapshot and the records of the log to a running shard.
+
+use base::Timestamp;
+use keyspace::Keyspace;
+use raft::eraftpb::{Entry, HardState};
+use thiserror::Error;
+use wal::Body;
+
+use crate::effects::Effects;
+use crate::log_store::LogStore;
+use crate::shard::{Config, Shard, apply_entry};
+use crate::snapshot::SnapshotMeta;
+
+/// Takes a shard's records in the order of the log and applies what is known to be committed, so
+/// that the log is never held in memory as a whole.
+pub struct Recovery {
+    config: Config,
+    log: LogStore,
+    keyspace: Keyspace,
+    applied: u64,
+    replayed: Replayed,
+    effects: Effects,
+}
+
+/// How much a recovery had to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Entries that came after the snapshot.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The records do not make a log. The files were mixed up or Piccolo has a bug; the node must not
+/// start on them.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum RecoveryError {
+    /// Entries between two that are there are missing.
+    #[error("entry {found} follows entry {last}: entries between them are missing")]
+    Gap {
+        /// The last entry before the gap.
+        last: u64,
+        /// The first one after it.
+        found: u64,
+    },
+    /// The log says that a snapshot exists which is newer than the one that was found.
+    #[error("the log needs the snapshot at entry {needed}, but the newest one found is at {found}")]
+    SnapshotMissing {
+        /// The entry that the log names.
+        needed: u64,
+        /// The entry of the newest snapshot.
+        found: u64,
+    },
+    /// The replica was removed from this node.
+    #[error("the log says that this replica was removed from this node, but its snapshot is there")]
+    Removed,
+    /// The recorded commit index lies past the end of the log.
+    #[error("entries up to {commit} were committed, but the log ends at {last}")]
+    Short {
+        /// The recorded commit index.
+        commit: u64,
+        /// The last entry found.
+        last: u64,
+    },
+}
+
+impl Recovery {
+    /// Begins with the newest snapshot of the replica.
+    pub fn new(config: Config, snapshot: &SnapshotMeta, keyspace: Keyspace) -> Recovery {
+        Recovery {
+            config,
+            log: LogStore::new(snapshot.index, snapshot.term, &snapshot.voters),
+            keyspace,
+            applied: snapshot.index,
+            replayed: Replayed::default(),
+            effects: Effects::default(),
+        }
+    }
+
+    /// Takes the next record of this replica.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] when it does not fit those before it.
+    pub fn record(&mut self, body: &Body<'_>) -> Result<(), RecoveryError> {
+        match *body {
+            // The snapshot, or a longer log in memory, has it already.
+            Body::Entry { index, .. } if index <= self.applied => {}
+            Body::Entry {
+                term,
+                index,
+                payload,
+            } => {
+                let last = self.log.last();
+                if index > last + 1 {
+                    return Err(RecoveryError::Gap { last, found: index });
+                }
+                self.replayed.entries += 1;
+                self.replayed.bytes += payload.len() as u64;
+                let data = payload.to_vec().into();
+                self.log.append(&[Entry {
+                    term,
+                    index,
+                    data,
+                    ..Entry::default()
+                }]);
+            }
+            Body::HardState { term, vote, commit } => {
+                self.log.set_hard_state(HardState {
+                    term,
+                    vote,
+                    commit,
+                    ..HardState::default()
+                });
+                self.apply_committed();
+            }
+            Body::Snapshot { index, .. } if index > self.log.last() => {
+                let found = self.applied;
+                return Err(RecoveryError::SnapshotMissing {
+                    needed: index,
+                    found,
+                });
+            }
+            Body::Snapshot { .. } | Body::Purge { .. } => {}
+            Body::Forget => return Err(RecoveryError::Removed),
+            Body::Truncate { index } => self.log.truncate(index.max(self.applied + 1)),
+        }
+        Ok(())
+    }
+
+    /// What was replayed so far.
+    pub fn replayed(&self) -> Replayed {
+        self.replayed
+    }
+
+    /// The log is read to its end.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Short`] when entries that were committed are gone.
+    pub fn finish(mut self) -> Result<(Shard, Keyspace), RecoveryError> {
+        self.apply_committed();
+        let mut hard_state = self.log.hard_state().clone();
+        if hard_state.commit > self.log.last() {
+            return Err(RecoveryError::Short {
+                commit: hard_state.commit,
+                last: self.log.last(),
+            });
+        }
+        // The snapshot may be newer than the last recorded hard state.
+        hard_state.commit = hard_state.commit.max(self.applied);
+        self.log.set_hard_state(hard_state);
+        let stamp: Timestamp = self.keyspace.stamp();
+        Ok((
+            Shard::start(self.config, self.log, self.applied, stamp),
+            self.keyspace,
+        ))
+    }
+
+    fn apply_committed(&mut self) {
+        let commit = self.log.hard_state().commit;
+        while self.applied < commit {
+            let Some(entry) = self.log.get(self.applied + 1).cloned() else {
+                break;
+            };
+            apply_entry(&entry, Vec::new(), &mut self.keyspace, &mut self.effects);
+            self.effects.discarded.clear();
+            self.applied = entry.index;
+            self.log.compact(self.applied);
+        }
+    }
+}
