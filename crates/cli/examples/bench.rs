@@ -1,5 +1,7 @@
 //! The load generator alone, without the store: `cargo run --release -p cli --example bench -- --help`.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[derive(Parser)]
@@ -8,6 +10,12 @@ struct Arguments {
     bench: cli::bench::BenchArgs,
 }
 
-fn main() -> anyhow::Result<()> {
-    cli::bench::run(&Arguments::parse().bench)
+fn main() -> ExitCode {
+    match cli::bench::run(&Arguments::parse().bench) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -360,9 +360,31 @@ fn find(needle: u8, bytes: &[u8], scanned: usize, limit: usize) -> Option<usize>
 }
 
 /// Takes the borrow off a vector and keeps its memory, so that one vector serves every read buffer of a
-/// connection: `Vec<&'static [u8]>` is a `Vec<&'a [u8]>` for any `'a`.
+/// connection: `Vec<&'static [u8]>` is a `Vec<&'a [u8]>` for any `'a`. What only an unusually long command needed is
+/// given back.
 pub fn recycle(mut args: Vec<&[u8]>) -> Vec<&'static [u8]> {
+    const MOST: usize = 1024;
+
     args.clear();
+    args.shrink_to(MOST);
     // Collecting a vector's own iterator reuses its allocation.
     args.into_iter().map(|_| -> &'static [u8] { &[] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recycling_keeps_the_memory_of_usual_commands() {
+        let mut args: Vec<&[u8]> = Vec::with_capacity(7);
+        args.push(b"GET");
+        let at = args.as_ptr().addr();
+        let kept = recycle(args);
+        assert_eq!(
+            (kept.len(), kept.capacity(), kept.as_ptr().addr()),
+            (0, 7, at)
+        );
+        assert_eq!(recycle(Vec::with_capacity(1 << 20)).capacity(), 1024);
+    }
 }

@@ -68,7 +68,7 @@ pub enum Op {
     Set,
     /// Either of them, with a probability of one half each.
     Mixed,
-    /// Each key is set once, pipelined, and memory is compared before and after.
+    /// Each key is set once, pipelined, and memory is compared before and after: on servers started for it.
     Fill,
 }
 

@@ -12,6 +12,8 @@ use super::summary::{Comparison, Round, median, thousands};
 
 /// The servers' names in the table.
 const LETTERS: [char; 2] = ['A', 'B'];
+/// The part of a CPU from which on the generator counts as the bottleneck.
+const BUSY: f64 = 0.97;
 
 /// What will be done, to whom, and the head of the table.
 pub(crate) fn heading(out: &mut dyn Write, args: &BenchArgs, servers: &[Server]) -> Result<()> {
@@ -71,6 +73,12 @@ pub(crate) fn round(
             out,
             "        {} replies had no value ({percent:.1} % of all)",
             thousands(round.misses)
+        )?;
+    }
+    if round.own_share > BUSY {
+        writeln!(
+            out,
+            "        the generator used a whole CPU: the server may be able to do more"
         )?;
     }
     if let Some(first) = &round.first_error {
@@ -157,6 +165,7 @@ fn median_round(comparisons: &[Comparison], index: usize) -> Option<Round> {
         max_ms: middle(|round| round.max_ms)?,
         server_cpu: median(rounds.iter().filter_map(|round| round.server_cpu)),
         own_cpu: middle(|round| round.own_cpu)?,
+        own_share: middle(|round| round.own_share)?,
         errors,
         first_error: rounds.iter().find_map(|round| round.first_error.clone()),
     })
@@ -236,6 +245,7 @@ fn round_json(round: &Round) -> Value {
         "latency_ms": { "p50": round.p50_ms, "p99": round.p99_ms, "p99_9": round.p999_ms, "max": round.max_ms },
         "server_cpu_seconds_per_million": round.server_cpu,
         "generator_cpu_seconds_per_million": round.own_cpu,
+        "generator_cpu_share": round.own_share,
     })
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Round {
     /// CPU seconds per million commands: of the server, where they are known, and of this process.
     pub(crate) server_cpu: Option<f64>,
     pub(crate) own_cpu: f64,
+    /// How much of one CPU this process used. Near 1, it was the bottleneck.
+    pub(crate) own_share: f64,
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) first_error: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Round {
             max_ms: percentile(100.0),
             server_cpu: server_cpu.map(|cpu| cpu.as_secs_f64() / millions),
             own_cpu: own_cpu.as_secs_f64() / millions,
+            own_share: own_cpu.as_secs_f64() / elapsed.as_secs_f64(),
             errors: tally.errors,
             first_error: tally.first_error,
         }
@@ -152,7 +155,10 @@ mod tests {
     fn a_round_has_rates_and_percentiles() {
         let round = round(4_000_000, Some(2));
         assert_eq!(round.throughput, 2_000_000.0);
-        assert_eq!((round.server_cpu, round.own_cpu), (Some(0.5), 0.25));
+        assert_eq!(
+            (round.server_cpu, round.own_cpu, round.own_share),
+            (Some(0.5), 0.25, 0.5)
+        );
         // The histogram keeps three digits.
         for (value, expected) in [
             (round.p50_ms, 500.0),
