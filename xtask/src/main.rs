@@ -1,1 +1,111 @@
-fn main() {}
+//! What developers and CI run: `cargo xtask verify`, `fix`, `test` and `tidy`.
+
+mod report;
+mod run;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::report::Report;
+use crate::run::Cargo;
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  verify   what CI runs, and changes nothing: formatting, clippy, tidy, docs, test
+  test     every test; brings what they need: Python packages in a virtual environment and a
+           redis-server as oracle, both under target/, nothing installed
+  tidy     the house rules: the arrows of ARCHITECTURE.md, file lengths, words, links
+  fix      rewrites: formatting, and what clippy can mend by itself
+
+A check or a test that could not run is reported as SKIPPED, by name. The last line counts:
+N passed, N failed, N skipped. Exit codes: 0 nothing failed, 1 something did, 2 usage.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["verify"] => checked(verify),
+        ["test"] => checked(test::run),
+        ["tidy"] => checked(|workspace, report| {
+            tidy::run(workspace, report);
+            Ok(())
+        }),
+        ["fix"] => fix(),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs checks and prints what came of them. True if nothing failed.
+fn checked(checks: impl FnOnce(&Workspace, &mut Report) -> Result<()>) -> Result<bool> {
+    let workspace = Workspace::load()?;
+    let mut report = Report::new();
+    checks(&workspace, &mut report)?;
+    println!("{report}");
+    Ok(report.failed() == 0)
+}
+
+fn verify(workspace: &Workspace, report: &mut Report) -> Result<()> {
+    let cargo = Cargo::new(workspace);
+    report.check("formatting", || {
+        cargo.succeeds(&["fmt", "--all", "--check"])
+    });
+    report.check("clippy", || {
+        let lints = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        cargo.succeeds(&lints)
+    });
+    tidy::run(workspace, report);
+    report.check("docs", || {
+        cargo.with("RUSTDOCFLAGS", "-D warnings").succeeds(&[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--locked",
+        ])
+    });
+    test::run(workspace, report)
+}
+
+fn fix() -> Result<bool> {
+    let workspace = Workspace::load()?;
+    let cargo = Cargo::new(&workspace);
+    let mended = cargo.succeeds(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--fix",
+        "--allow-dirty",
+        "--allow-staged",
+    ])?;
+    let formatted = cargo.succeeds(&["fmt", "--all"])?;
+    Ok(mended && formatted)
+}
