@@ -1,0 +1,286 @@
+//! The bytes of a snapshot.
+//!
+//! A snapshot is a [`StreamHeader`], slices, and an end; each slice is a [`SliceHeader`], a body of
+//! entries and a CRC. All numbers are little-endian. Each CRC (CRC32C) is that of all bytes from the start
+//! of the snapshot up to itself, earlier CRCs left out, so that nothing can be left out, repeated or
+//! moved unseen.
+//!
+//! Slices of kind [`WALK`] come in ascending order of (slot, database), their entries in that of (hash,
+//! key); a slot's slice ends after the entry that fills [`SLICE_BYTES`], and another one continues it. If
+//! nothing is written meanwhile, a snapshot holds only these and its bytes are a function of the state.
+//! Slices of kind [`KEPT`] hold, in no order, entries that were changed or removed before the
+//! walk came to them, as they were when the snapshot began. No key stands in a snapshot twice.
+//!
+//! An entry is:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | bits 0 and 1 the encoding (0 int, 1 embstr, 2 raw), bit 7 whether it expires, others 0 |
+//! | 8 | `expires_at` in ms, if it expires |
+//! | 1 to 5 | the key's length, LEB128, the shortest form |
+//! | 1 to 5 | the value's length, likewise |
+//! | | the key, the value |
+
+use base::Timestamp;
+
+use crate::entry::Entry;
+use crate::value::Encoding;
+
+/// A walk slice ends with the entry that brings its body to this.
+pub(crate) const SLICE_BYTES: usize = 32 << 10;
+
+pub(crate) const WALK: u8 = 1;
+pub(crate) const KEPT: u8 = 2;
+pub(crate) const END: u8 = 3;
+
+pub(crate) const MAGIC: [u8; 8] = *b"PICCOLOK";
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const CRC_BYTES: usize = 4;
+
+/// The least that an entry takes.
+pub(crate) const MIN_ENTRY_BYTES: usize = 3;
+
+/// The start of a snapshot.
+///
+/// | offset | bytes | what |
+/// | --- | --- | --- |
+/// | 0 | 8 | `PICCOLOK` |
+/// | 8 | 4 | version, 1 |
+/// | 12 | 8 | the seed of the hash |
+/// | 20 | 8 | the stamp, in ms |
+/// | 28 | 4 | CRC |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamHeader {
+    pub(crate) version: u32,
+    pub(crate) hash_seed: u64,
+    pub(crate) stamp: Timestamp,
+}
+
+impl StreamHeader {
+    /// Without the CRC.
+    pub(crate) const BYTES: usize = 28;
+
+    pub(crate) fn encode(&self) -> [u8; StreamHeader::BYTES] {
+        let mut bytes = [0; StreamHeader::BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.hash_seed.to_le_bytes());
+        bytes[20..].copy_from_slice(&self.stamp.millis().to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8; StreamHeader::BYTES]) -> StreamHeader {
+        StreamHeader {
+            version: u32::from_le_bytes(part(bytes, 8)),
+            hash_seed: u64::from_le_bytes(part(bytes, 12)),
+            stamp: Timestamp::from_millis(u64::from_le_bytes(part(bytes, 20))),
+        }
+    }
+}
+
+/// The start of a slice, or the end of the snapshot.
+///
+/// | offset | bytes | what | at the end |
+/// | --- | --- | --- | --- |
+/// | 0 | 1 | [`WALK`] or [`KEPT`] | [`END`] |
+/// | 1 | 1 | the database | 0 |
+/// | 2 | 2 | the slot; 0 for kept ones | 0 |
+/// | 4 | 4 | how many entries | how many in all, |
+/// | 8 | 4 | how many bytes they take | in 8 bytes |
+/// | 12 | 4 | CRC | CRC |
+///
+/// The body and another CRC follow a slice's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SliceHeader {
+    pub(crate) kind: u8,
+    pub(crate) db: u8,
+    pub(crate) slot: u16,
+    pub(crate) count: u32,
+    pub(crate) body_bytes: u32,
+}
+
+impl SliceHeader {
+    /// Without the CRC.
+    pub(crate) const BYTES: usize = 12;
+
+    pub(crate) fn end(entries: u64) -> SliceHeader {
+        let (count, body_bytes) = (entries as u32, (entries >> 32) as u32);
+        SliceHeader {
+            kind: END,
+            db: 0,
+            slot: 0,
+            count,
+            body_bytes,
+        }
+    }
+
+    /// The number of entries that an end tells.
+    pub(crate) fn entries(&self) -> u64 {
+        u64::from(self.body_bytes) << 32 | u64::from(self.count)
+    }
+
+    pub(crate) fn encode(&self) -> [u8; SliceHeader::BYTES] {
+        let mut bytes = [0; SliceHeader::BYTES];
+        bytes[0] = self.kind;
+        bytes[1] = self.db;
+        bytes[2..4].copy_from_slice(&self.slot.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.count.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.body_bytes.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8; SliceHeader::BYTES]) -> SliceHeader {
+        SliceHeader {
+            kind: bytes[0],
+            db: bytes[1],
+            slot: u16::from_le_bytes(part(bytes, 2)),
+            count: u32::from_le_bytes(part(bytes, 4)),
+            body_bytes: u32::from_le_bytes(part(bytes, 8)),
+        }
+    }
+}
+
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N]
+        .try_into()
+        .expect("the range has that length")
+}
+
+const EXPIRES: u8 = 0x80;
+
+/// Appends an entry as it stands in a slice's body.
+pub(crate) fn encode_entry(entry: Entry<'_>, out: &mut Vec<u8>) {
+    let (key, value, expires_at) = (entry.key(), entry.string(), entry.expires_at());
+    out.reserve(19 + key.len() + value.len());
+    out.push(entry.encoding() as u8 | if expires_at.is_some() { EXPIRES } else { 0 });
+    if let Some(at) = expires_at {
+        out.extend_from_slice(&at.millis().to_le_bytes());
+    }
+    encode_length(key.len(), out);
+    encode_length(value.len(), out);
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+}
+
+fn encode_length(len: usize, out: &mut Vec<u8>) {
+    let mut rest = len;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// An entry as it stands in a slice's body.
+pub(crate) struct StoredEntry<'b> {
+    pub(crate) encoding: Encoding,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) key: &'b [u8],
+    pub(crate) value: &'b [u8],
+}
+
+/// Takes an entry from the start of a body; what is wrong with it if it is none.
+pub(crate) fn decode_entry<'b>(body: &mut &'b [u8]) -> Result<StoredEntry<'b>, &'static str> {
+    let form = take(body, 1)?[0];
+    let encoding = match form & !EXPIRES {
+        0 => Encoding::Int,
+        1 => Encoding::Embstr,
+        2 => Encoding::Raw,
+        _ => return Err("an entry is of no known kind"),
+    };
+    let expires_at = if form & EXPIRES != 0 {
+        Some(Timestamp::from_millis(u64::from_le_bytes(part(
+            take(body, 8)?,
+            0,
+        ))))
+    } else {
+        None
+    };
+    let (key_len, value_len) = (decode_length(body)?, decode_length(body)?);
+    let key = take(body, key_len)?;
+    let value = take(body, value_len)?;
+    if !encoding.allows(value) {
+        return Err("a value does not fit its encoding");
+    }
+    Ok(StoredEntry {
+        encoding,
+        expires_at,
+        key,
+        value,
+    })
+}
+
+fn take<'b>(body: &mut &'b [u8], len: usize) -> Result<&'b [u8], &'static str> {
+    body.split_off(..len)
+        .ok_or("an entry goes beyond its slice")
+}
+
+fn decode_length(body: &mut &[u8]) -> Result<usize, &'static str> {
+    let mut len = 0_u64;
+    for shift in (0..35).step_by(7) {
+        let byte = take(body, 1)?[0];
+        len |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            if byte == 0 && shift > 0 {
+                return Err("a length is longer than it needs be");
+            }
+            return u32::try_from(len)
+                .map(|len| len as usize)
+                .map_err(|_| "a length is 4 GiB or more");
+        }
+    }
+    Err("a length is 4 GiB or more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_read_back() {
+        let header = StreamHeader {
+            version: 3,
+            hash_seed: u64::MAX - 5,
+            stamp: Timestamp::from_millis(77),
+        };
+        assert_eq!(StreamHeader::decode(&header.encode()), header);
+        let slice = SliceHeader {
+            kind: KEPT,
+            db: 15,
+            slot: 16383,
+            count: 1 << 20,
+            body_bytes: u32::MAX,
+        };
+        assert_eq!(SliceHeader::decode(&slice.encode()), slice);
+        let end = SliceHeader::end(0x1234_5678_9abc_def0);
+        assert_eq!(
+            SliceHeader::decode(&end.encode()).entries(),
+            0x1234_5678_9abc_def0
+        );
+    }
+
+    #[test]
+    fn lengths_read_back_and_have_one_form() {
+        for len in [
+            0,
+            1,
+            127,
+            128,
+            300,
+            16_383,
+            16_384,
+            1 << 29,
+            u32::MAX as usize,
+        ] {
+            let mut bytes = Vec::new();
+            encode_length(len, &mut bytes);
+            let mut rest = bytes.as_slice();
+            assert_eq!(decode_length(&mut rest), Ok(len));
+            assert!(rest.is_empty());
+        }
+        assert!(decode_length(&mut [0x80, 0x00].as_slice()).is_err());
+        assert!(decode_length(&mut [0xff, 0xff, 0xff, 0xff, 0x1f].as_slice()).is_err());
+        assert!(decode_length(&mut [0xff; 9].as_slice()).is_err());
+        assert!(decode_length(&mut [0x80].as_slice()).is_err());
+    }
+}

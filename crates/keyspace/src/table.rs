@@ -1,0 +1,480 @@
+//! The table of one slot and database: extendible hashing over ordered subtables.
+//!
+//! A subtable that reaches [`SPLIT_AT`] entries is parted by the next bit of the hash, so that no
+//! change of size ever moves more than that many, even where one hash tag holds millions of keys.
+//! The directory maps the first bits of a hash to its subtable; the subtables stand in the order of
+//! their prefixes, so that a walk over all of them is in the order of (hash, key). That order is
+//! the same whatever the table went through. An empty table has no allocation.
+
+use std::iter;
+
+use crate::entry::{Entry, Item};
+use crate::hash::Hasher;
+use crate::memory::size_class;
+use crate::subtable::Subtable;
+
+/// A subtable of this many entries is parted before it takes another.
+pub(crate) const SPLIT_AT: usize = 4096;
+
+/// Two subtables with a common prefix are joined when they have this many entries together.
+const MERGE_AT: usize = SPLIT_AT / 4;
+
+/// The directory has at most this many prefixes for each subtable. With hashes that are not
+/// forged, it never comes near; with forged ones, subtables grow instead.
+const PREFIXES_PER_SUBTABLE: usize = 16;
+
+/// The tag needs 16 bits after those of the prefix.
+const MAX_DEPTH: u32 = 32;
+
+/// See the module.
+pub(crate) enum Table {
+    One(Subtable),
+    Many(Box<Directory>),
+}
+
+// Together with the index of expiries, a slot takes 32 bytes.
+const _: () = assert!(size_of::<Table>() == 24);
+
+/// The subtables of a large table.
+pub(crate) struct Directory {
+    depth: u32,
+    /// For each prefix of `depth` bits, the number of its subtable.
+    index: Vec<u32>,
+    /// In the order of their prefixes.
+    parts: Vec<Subtable>,
+    len: usize,
+    /// The memory of the subtables.
+    bytes: usize,
+}
+
+/// Where an entry is, or would be inserted; valid until the table changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spot {
+    part: u32,
+    at: u32,
+}
+
+impl Spot {
+    fn new(part: usize, at: usize) -> Spot {
+        // Both are far below 2^32: a table of that many places would take 32 GiB.
+        Spot {
+            part: part as u32,
+            at: at as u32,
+        }
+    }
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::One(Subtable::default())
+    }
+}
+
+impl Table {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Table::One(part) => part.len(),
+            Table::Many(directory) => directory.len,
+        }
+    }
+
+    /// The memory of the table without its entries.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Table::One(part) => part.bytes(),
+            Table::Many(directory) => {
+                directory.bytes
+                    + size_class(size_of::<Directory>())
+                    + size_class(directory.index.capacity() * size_of::<u32>())
+                    + size_class(directory.parts.capacity() * size_of::<Subtable>())
+            }
+        }
+    }
+
+    fn parts(&self) -> &[Subtable] {
+        match self {
+            Table::One(part) => std::slice::from_ref(part),
+            Table::Many(directory) => &directory.parts,
+        }
+    }
+
+    fn part_of(&self, hash: u64) -> usize {
+        match self {
+            Table::One(_) => 0,
+            Table::Many(directory) => directory.part_of(hash),
+        }
+    }
+
+    fn part_mut(&mut self, part: u32) -> &mut Subtable {
+        match self {
+            Table::One(only) => only,
+            Table::Many(directory) => &mut directory.parts[part as usize],
+        }
+    }
+
+    /// Changes one subtable and keeps the sums.
+    fn change<R>(&mut self, part: u32, change: impl FnOnce(&mut Subtable) -> R) -> R {
+        match self {
+            Table::One(only) => change(only),
+            Table::Many(directory) => {
+                let part = &mut directory.parts[part as usize];
+                let (bytes, len) = (part.bytes(), part.len());
+                let result = change(part);
+                directory.bytes = directory.bytes - bytes + part.bytes();
+                directory.len = directory.len - len + part.len();
+                result
+            }
+        }
+    }
+
+    /// Where a key is, or else where it would be inserted.
+    pub(crate) fn find(&self, hasher: Hasher, hash: u64, key: &[u8]) -> Result<Spot, Spot> {
+        let part = self.part_of(hash);
+        match self.parts()[part].search(hasher, hash, key) {
+            Ok(at) => Ok(Spot::new(part, at)),
+            Err(at) => Err(Spot::new(part, at)),
+        }
+    }
+
+    pub(crate) fn item(&self, spot: Spot) -> &Item {
+        self.parts()[spot.part as usize].item(spot.at as usize)
+    }
+
+    pub(crate) fn item_mut(&mut self, spot: Spot) -> &mut Item {
+        self.part_mut(spot.part).item_mut(spot.at as usize)
+    }
+
+    /// Puts an absent key at the spot that [`Table::find`] gave for it.
+    pub(crate) fn insert(&mut self, hasher: Hasher, hash: u64, spot: Spot, item: Item) {
+        let mut spot = spot;
+        while self.parts()[spot.part as usize].len() >= SPLIT_AT && self.split(hasher, hash) {
+            spot = self
+                .find(hasher, hash, item.occupied().key())
+                .expect_err("the key that is inserted is absent");
+        }
+        self.change(spot.part, |part| {
+            part.insert(hasher, hash, spot.at as usize, item)
+        });
+    }
+
+    /// Takes out an entry, whose hash the caller knows.
+    pub(crate) fn remove(&mut self, spot: Spot, hash: u64) -> Item {
+        let item = self.change(spot.part, |part| {
+            let item = part.remove(spot.at as usize);
+            part.shrink_if_sparse();
+            item
+        });
+        self.merge(hash);
+        item
+    }
+
+    /// Takes out the last subtable of a table that will not be searched any more.
+    pub(crate) fn pop_part(&mut self) -> Subtable {
+        match self {
+            Table::One(part) => std::mem::take(part),
+            Table::Many(directory) => {
+                let part = directory.parts.pop().unwrap_or_default();
+                directory.bytes -= part.bytes();
+                directory.len -= part.len();
+                part
+            }
+        }
+    }
+
+    /// Makes room for that many entries in all, as far as one subtable takes them.
+    pub(crate) fn reserve(&mut self, len: usize) {
+        if let Table::One(part) = self {
+            part.reserve(len.min(SPLIT_AT));
+        }
+    }
+
+    /// Parts the subtable of a hash; false if that may not be.
+    fn split(&mut self, hasher: Hasher, hash: u64) -> bool {
+        if let Table::One(part) = self {
+            let part = std::mem::take(part);
+            let (bytes, len) = (part.bytes(), part.len());
+            *self = Table::Many(Box::new(Directory {
+                depth: 0,
+                index: vec![0],
+                parts: vec![part],
+                len,
+                bytes,
+            }));
+        }
+        let Table::Many(directory) = self else {
+            unreachable!("it was made so above")
+        };
+        directory.split(hasher, hash)
+    }
+
+    /// Joins the subtable of a hash with its other half while both are small.
+    fn merge(&mut self, hash: u64) {
+        let Table::Many(directory) = self else { return };
+        while directory.merge(hash) {}
+        if directory.depth == 0 {
+            let part = directory.parts.pop().expect("a directory has a subtable");
+            *self = Table::One(part);
+        }
+    }
+
+    /// The entries with hashes from `low` to `high`, and where they are, in the order of (hash, key).
+    pub(crate) fn range(
+        &self,
+        hasher: Hasher,
+        low: u64,
+        high: u64,
+    ) -> impl Iterator<Item = (Spot, Entry<'_>)> {
+        let (first, last) = (self.part_of(low), self.part_of(high));
+        let parts = self.parts()[first..=last].iter().enumerate();
+        parts.flat_map(move |(offset, part)| {
+            let number = first + offset;
+            let low_tag = if number == first { part.tag(low) } else { 0 };
+            let high_tag = if number == last {
+                part.tag(high)
+            } else {
+                u16::MAX
+            };
+            part.tagged(low_tag, high_tag)
+                .filter_map(move |(at, item)| {
+                    let entry = item.occupied();
+                    // Only next to the bounds do the 16 bits of the tag not decide.
+                    let within = (low_tag < item.tag() && item.tag() < high_tag)
+                        || (low..=high).contains(&hasher.hash(entry.key()));
+                    within.then_some((Spot::new(number, at), entry))
+                })
+        })
+    }
+
+    /// All entries in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.parts()
+            .iter()
+            .flat_map(|part| part.tagged(0, u16::MAX))
+            .map(|(_, i)| i.occupied())
+    }
+
+    /// The entry with that number in the order.
+    pub(crate) fn nth(&self, index: usize) -> Option<Entry<'_>> {
+        let mut index = index;
+        for part in self.parts() {
+            if index < part.len() {
+                return part.nth(index).map(|(_, item)| item.occupied());
+            }
+            index -= part.len();
+        }
+        None
+    }
+
+    /// Asserts what the module states.
+    #[cfg(test)]
+    pub(crate) fn check(&self, hasher: Hasher) {
+        for part in self.parts() {
+            part.check(hasher);
+        }
+        let Table::Many(directory) = self else { return };
+        assert_eq!(
+            directory.len,
+            directory.parts.iter().map(Subtable::len).sum::<usize>()
+        );
+        assert_eq!(
+            directory.bytes,
+            directory.parts.iter().map(Subtable::bytes).sum::<usize>()
+        );
+        assert_eq!(directory.index.len(), 1 << directory.depth);
+        assert!(
+            directory
+                .parts
+                .iter()
+                .any(|part| part.depth() == directory.depth)
+        );
+        let mut prefixes = 0;
+        for (number, part) in directory.parts.iter().enumerate() {
+            let span = 1 << (directory.depth - part.depth());
+            assert!(
+                directory.index[prefixes..prefixes + span]
+                    .iter()
+                    .all(|&i| i as usize == number)
+            );
+            for (_, item) in part.tagged(0, u16::MAX) {
+                let hash = hasher.hash(item.occupied().key());
+                assert_eq!(
+                    directory.part_of(hash),
+                    number,
+                    "an entry is in the part of its hash"
+                );
+            }
+            prefixes += span;
+        }
+        assert_eq!(prefixes, directory.index.len());
+    }
+}
+
+impl Directory {
+    fn part_of(&self, hash: u64) -> usize {
+        // In two steps, for a shift by 64 is none.
+        let prefix = (hash >> 1) >> (63 - self.depth);
+        self.index[prefix as usize] as usize
+    }
+
+    fn split(&mut self, hasher: Hasher, hash: u64) -> bool {
+        let number = self.part_of(hash);
+        let depth = self.parts[number].depth();
+        let room = self.parts.len() * PREFIXES_PER_SUBTABLE;
+        if depth == MAX_DEPTH || (depth == self.depth && self.index.len() >= room) {
+            return false;
+        }
+        let part = std::mem::take(&mut self.parts[number]);
+        self.bytes -= part.bytes();
+        let (left, right) = part.split(hasher);
+        self.bytes += left.bytes() + right.bytes();
+        self.parts[number] = left;
+        self.parts.insert(number + 1, right);
+        self.reindex();
+        true
+    }
+
+    fn merge(&mut self, hash: u64) -> bool {
+        let number = self.part_of(hash);
+        let part = &self.parts[number];
+        if part.depth() == 0 || part.len() > MERGE_AT {
+            return false;
+        }
+        let is_right = (hash >> (64 - part.depth())) & 1 == 1;
+        let left = if is_right { number - 1 } else { number };
+        let joined = self.parts[left].len() + self.parts[left + 1].len();
+        if self.parts[left].depth() != self.parts[left + 1].depth() || joined > MERGE_AT {
+            return false;
+        }
+        let right = self.parts.remove(left + 1);
+        let left_part = std::mem::take(&mut self.parts[left]);
+        self.bytes -= left_part.bytes() + right.bytes();
+        self.parts[left] = Subtable::merge(left_part, right);
+        self.bytes += self.parts[left].bytes();
+        self.reindex();
+        true
+    }
+
+    /// Makes the directory anew from the subtables.
+    fn reindex(&mut self) {
+        self.depth = self
+            .parts
+            .iter()
+            .map(Subtable::depth)
+            .max()
+            .expect("there is a subtable");
+        self.index.clear();
+        for (number, part) in self.parts.iter().enumerate() {
+            self.index.extend(iter::repeat_n(
+                number as u32,
+                1 << (self.depth - part.depth()),
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Head;
+    use crate::value::Encoding;
+
+    const HASHER: Hasher = Hasher { seed: 7 };
+
+    fn item(key: &[u8]) -> Item {
+        let head = Head {
+            key,
+            encoding: Encoding::Raw,
+            expires_at: None,
+            epoch: 0,
+            accessed: 0,
+        };
+        Item::string(&head, b"value")
+    }
+
+    fn insert(table: &mut Table, key: &[u8]) {
+        let hash = HASHER.hash(key);
+        let spot = table.find(HASHER, hash, key).expect_err("the key is new");
+        table.insert(HASHER, hash, spot, item(key));
+    }
+
+    fn remove(table: &mut Table, key: &[u8]) {
+        let hash = HASHER.hash(key);
+        let spot = table.find(HASHER, hash, key).expect("the key is there");
+        assert_eq!(table.remove(spot, hash).occupied().key(), key);
+    }
+
+    fn keys(table: &Table) -> Vec<Vec<u8>> {
+        table.iter().map(|entry| entry.key().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_table_grows_through_splits_and_shrinks_to_nothing() {
+        let mut table = Table::default();
+        assert_eq!(table.bytes(), 0);
+        let all: Vec<Vec<u8>> = (0..40_000)
+            .map(|i: u32| i.to_string().into_bytes())
+            .collect();
+        for (count, key) in all.iter().enumerate() {
+            insert(&mut table, key);
+            if count % 1999 == 0 {
+                table.check(HASHER);
+            }
+        }
+        table.check(HASHER);
+        assert_eq!(table.len(), all.len());
+        assert!(table.parts().len() >= 10, "it was parted");
+        assert!(table.bytes() < all.len() * 12, "{} bytes", table.bytes());
+        let mut expected = all.clone();
+        expected.sort_by_key(|key| (HASHER.hash(key), key.clone()));
+        assert_eq!(keys(&table), expected);
+        for (count, key) in all.iter().enumerate() {
+            remove(&mut table, key);
+            if count % 1999 == 0 {
+                table.check(HASHER);
+            }
+        }
+        assert!(matches!(table, Table::One(_)));
+        assert_eq!(table.bytes(), 0, "an empty table has no allocation");
+    }
+
+    #[test]
+    fn the_order_does_not_tell_the_history() {
+        let (mut pruned, mut grown) = (Table::default(), Table::default());
+        for i in 0..30_000_u32 {
+            insert(&mut pruned, &i.to_le_bytes());
+        }
+        for i in (1..30_000_u32).filter(|i| i % 9 != 0) {
+            remove(&mut pruned, &i.to_le_bytes());
+        }
+        for i in (0..30_000_u32).rev().filter(|i| i % 9 == 0) {
+            insert(&mut grown, &i.to_le_bytes());
+        }
+        pruned.check(HASHER);
+        assert_eq!(keys(&pruned), keys(&grown));
+    }
+
+    #[test]
+    fn a_range_holds_what_lies_within() {
+        let mut table = Table::default();
+        for i in 0..20_000_u32 {
+            insert(&mut table, &i.to_le_bytes());
+        }
+        let hashes: Vec<u64> = table.iter().map(|entry| HASHER.hash(entry.key())).collect();
+        for (from, to) in [(0, 0), (17, 40), (4000, 4096), (1, 19_998), (0, 19_999)] {
+            let found: Vec<u64> = table
+                .range(HASHER, hashes[from], hashes[to])
+                .map(|(spot, entry)| {
+                    assert_eq!(table.item(spot).occupied().key(), entry.key());
+                    HASHER.hash(entry.key())
+                })
+                .collect();
+            assert_eq!(found, hashes[from..=to]);
+        }
+        assert_eq!(table.range(HASHER, hashes[3] + 1, hashes[4] - 1).count(), 0);
+        for index in [0, 5000, 19_999] {
+            let entry = table.nth(index).expect("the index is below the length");
+            assert_eq!(HASHER.hash(entry.key()), hashes[index]);
+        }
+        assert!(table.nth(20_000).is_none());
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the keyspace as a whole, beside those of its modules.
+
+mod model;
+mod operations;
+mod snapshots;
