@@ -19,7 +19,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command {
         since: "7.0.0",
         summary: "Finds the longest common subsequence of two strings.",
         complexity: "O(N*M), N and M being the lengths of the strings",
-        syntax: "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
+        syntax: "key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]",
         ..Spec::EMPTY
     },
     handler: reads!(lcs),

@@ -42,7 +42,10 @@ mod strings;
 mod table;
 
 pub use reply::Reply;
-pub use spec::{Begin, Categories, Find, Flags, KeyFlags, KeySpec, Spec, unknown_command};
+pub use spec::{
+    Argument, ArgumentKind, Begin, Categories, Find, Flags, KeyFlags, KeySpec, Spec,
+    unknown_command,
+};
 pub use table::{
     Applied, COMMANDS, Command, CommandId, Handler, ReadContext, WriteContext, apply, by_id,
     by_name,

@@ -192,3 +192,142 @@ fn take_varint(bytes: &mut &[u8]) -> Result<u64, LogError> {
         LogError::Malformed
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::COMMANDS;
+
+    fn encoded(name: &str, args: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let command = crate::by_name(name.as_bytes()).unwrap();
+        encode(&mut out, command.id, Db::default(), args);
+        out
+    }
+
+    fn decoded(mut bytes: &[u8]) -> Result<(), LogError> {
+        decode(&mut bytes, &mut Vec::new()).map(|_| ())
+    }
+
+    #[test]
+    fn a_set_takes_five_bytes_beside_key_and_value() {
+        assert_eq!(
+            encoded("set", &[b"k", b"value"]),
+            b"\x02\0\x02\x01k\x05value"
+        );
+    }
+
+    #[test]
+    fn a_header_reads_back_and_another_version_is_refused() {
+        let header = BatchHeader::new(Timestamp::from_millis(0x0102_0304), u64::MAX);
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        assert_eq!(bytes.len(), BatchHeader::SIZE);
+        bytes.push(7);
+        let mut rest = bytes.as_slice();
+        assert_eq!(BatchHeader::decode(&mut rest), Ok(header));
+        assert_eq!(rest, [7]);
+        for len in 0..BatchHeader::SIZE {
+            assert_eq!(
+                BatchHeader::decode(&mut &bytes[..len]),
+                Err(LogError::Truncated)
+            );
+        }
+        bytes[0] = 2;
+        assert_eq!(
+            BatchHeader::decode(&mut bytes.as_slice()),
+            Err(LogError::Version(2))
+        );
+    }
+
+    #[test]
+    fn what_encoding_does_not_write_is_refused() {
+        let set = encoded("set", &[b"k", b"v"]);
+        for len in 0..set.len() {
+            assert_eq!(
+                decoded(&set[..len]),
+                Err(LogError::Truncated),
+                "{len} bytes"
+            );
+        }
+        assert_eq!(decoded(b"\xff\x03\0\0"), Err(LogError::UnknownCommand(511)));
+        assert_eq!(decoded(b"\x82\0\0\x01\x01k"), Err(LogError::Malformed));
+        assert_eq!(decoded(&[0xff; 11]), Err(LogError::Malformed));
+        assert_eq!(
+            decoded(b"\x02\x10\x02\x01k\x01v"),
+            Err(LogError::Database(16))
+        );
+        let arity = LogError::Arity {
+            command: "set",
+            arguments: 2,
+        };
+        assert_eq!(decoded(b"\x02\0\x01\x01k"), Err(arity));
+        // An argument count and a length that no memory could hold.
+        assert_eq!(
+            decoded(b"\x02\0\xff\xff\xff\xff\x7f"),
+            Err(LogError::Truncated)
+        );
+        let length = b"\x02\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01k";
+        assert_eq!(decoded(length), Err(LogError::Truncated));
+        // A subcommand that there is not.
+        let object = encoded("object", &[b"nonsense", b"k"]);
+        assert_eq!(
+            decoded(&object),
+            Err(LogError::Arity {
+                command: "object",
+                arguments: 3
+            })
+        );
+    }
+
+    fn some_args() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let arg = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..20),
+            proptest::collection::vec(any::<u8>(), 120..300),
+        ];
+        proptest::collection::vec(arg, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn commands_read_back_as_they_were_written(
+            calls in proptest::collection::vec((0..COMMANDS.len(), 0..16_u8, some_args()), 1..4),
+        ) {
+            let mut bytes = Vec::new();
+            let mut written = Vec::new();
+            for (index, db, args) in &calls {
+                let command = &COMMANDS[*index];
+                let db = Db::new(*db).unwrap();
+                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                let call = [&[command.spec.name.as_bytes()], args.as_slice()].concat();
+                if command.spec.check(&call).is_ok() {
+                    encode(&mut bytes, command.id, db, &args);
+                    written.push((command.id, db, call));
+                }
+            }
+            let mut rest = bytes.as_slice();
+            let mut args = Vec::new();
+            for (id, db, call) in written {
+                let (command, read_db) = decode(&mut rest, &mut args).unwrap();
+                prop_assert_eq!((command.id, read_db), (id, db));
+                prop_assert_eq!(&args, &call);
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn random_bytes_are_refused_or_stand_for_one_command(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0..60_u8], 0..60),
+        ) {
+            let mut rest = bytes.as_slice();
+            let mut args = Vec::new();
+            if let Ok((command, db)) = decode(&mut rest, &mut args) {
+                let mut again = Vec::new();
+                encode(&mut again, command.id, db, &args[1..]);
+                prop_assert_eq!(again.as_slice(), &bytes[..bytes.len() - rest.len()]);
+            }
+        }
+    }
+}

@@ -1,12 +1,14 @@
 //! What is known about a command without running it: the record that dispatch, `COMMAND` and the
 //! documentation share.
 
+mod arguments;
 mod flags;
 mod keys;
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
+pub use arguments::{Argument, ArgumentKind};
 pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{Begin, Find, KeySpec};
 
@@ -127,6 +129,11 @@ impl Spec {
         keys.iter().flat_map(|spec| spec.positions(args))
     }
 
+    /// The arguments as a tree, read from [`Spec::syntax`].
+    pub fn arguments(&self) -> Vec<Argument> {
+        arguments::parse(self.syntax, self.keys.len())
+    }
+
     /// First key, last key and step as `COMMAND INFO` prints them; zeros when there are no keys at
     /// fixed places.
     pub fn key_range(&self) -> (i32, i32, i32) {
@@ -195,4 +202,130 @@ pub(crate) fn lossy(bytes: &[u8], limit: usize) -> Cow<'_, str> {
     let bytes = &bytes[..bytes.len().min(limit)];
     let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::by_name;
+
+    fn check(call: &str) -> Result<&'static str, String> {
+        let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
+        let spec = &by_name(args[0]).unwrap().spec;
+        match spec.check(&args) {
+            Ok(spec) => Ok(spec.name),
+            Err(Reply::Error(text)) => Err(text.into_owned()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn calls_are_checked_down_to_the_subcommand() {
+        assert_eq!(check("get k"), Ok("get"));
+        assert_eq!(check("OBJECT Freq k"), Ok("object|freq"));
+        let error = |text: &str| Err(text.to_owned());
+        assert_eq!(
+            check("GET"),
+            error("ERR wrong number of arguments for 'get' command")
+        );
+        assert_eq!(
+            check("object"),
+            error("ERR wrong number of arguments for 'object' command")
+        );
+        assert_eq!(
+            check("object freq"),
+            error("ERR wrong number of arguments for 'object|freq' command")
+        );
+        assert_eq!(
+            check("object no"),
+            error("ERR unknown subcommand 'no'. Try OBJECT HELP.")
+        );
+    }
+
+    fn positions(call: &str) -> Vec<usize> {
+        let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
+        by_name(args[0])
+            .unwrap()
+            .spec
+            .key_positions(&args)
+            .collect()
+    }
+
+    #[test]
+    fn keys_are_found() {
+        assert_eq!(positions("get k"), [1]);
+        assert_eq!(positions("mget a b c"), [1, 2, 3]);
+        assert_eq!(positions("mset a 1 b 2"), [1, 3]);
+        assert_eq!(positions("rename a b"), [1, 2]);
+        assert_eq!(positions("lcs a b IDX"), [1, 2]);
+        assert_eq!(positions("object encoding k"), [2]);
+        assert_eq!(positions("object help"), []);
+        assert_eq!(positions("dbsize"), []);
+    }
+
+    #[test]
+    fn keys_may_follow_a_word_or_a_number() {
+        const KEYS: &[KeySpec] = &[
+            KeySpec {
+                flags: KeyFlags::RO,
+                begin: Begin::Keyword("STREAMS", 1),
+                find: Find::Range {
+                    last: -1,
+                    step: 1,
+                    limit: 2,
+                },
+            },
+            KeySpec {
+                flags: KeyFlags::RO,
+                begin: Begin::Index(2),
+                find: Find::KeyNum {
+                    number: 0,
+                    first: 1,
+                    step: 1,
+                },
+            },
+        ];
+        let spec = Spec {
+            name: "x",
+            arity: -1,
+            keys: KEYS,
+            ..Spec::EMPTY
+        };
+        let positions = |call: &str| -> Vec<usize> {
+            let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
+            spec.key_positions(&args).collect()
+        };
+        assert_eq!(positions("xread COUNT 1 streams a b 0 0"), [4, 5, 3]);
+        assert_eq!(positions("eval script 2 a b c"), [3, 4]);
+        for malformed in [
+            "x s 3 a b",
+            "x s -1 a",
+            "x s 18446744073709551615 a",
+            "x s",
+            "x",
+        ] {
+            assert_eq!(positions(malformed), [], "{malformed}");
+        }
+        assert!(spec.all_flags().contains(Flags::MOVABLEKEYS));
+        assert_eq!(spec.key_range(), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_unknown_command_shows_its_first_arguments() {
+        let Reply::Error(text) = unknown_command(&[b"no\r\nway", b"a", b"b\0c"]) else {
+            panic!()
+        };
+        assert_eq!(
+            text,
+            "ERR unknown command 'no  way', with args beginning with: 'a' 'b' "
+        );
+        let long = [b'x'; 500];
+        let Reply::Error(text) = unknown_command(&[&long, &long, &long]) else {
+            panic!()
+        };
+        assert_eq!(
+            text.len(),
+            "ERR unknown command '', with args beginning with: '' ".len() + 256
+        );
+    }
 }

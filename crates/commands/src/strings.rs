@@ -55,7 +55,6 @@ pub(crate) const COMMANDS: &[Command] = &[
             keys: &[KeySpec::one(1, KeyFlags::OW.with(KeyFlags::INSERT))],
             summary: "Sets a key to a string unless the key exists.",
             syntax: "key value",
-            deprecated: Some(("2.6.12", "`SET` with the `NX` argument")),
             ..STRING
         },
         handler: writes!(setnx),
@@ -70,7 +69,6 @@ pub(crate) const COMMANDS: &[Command] = &[
             since: "2.0.0",
             summary: "Sets a key to a string that expires after that many seconds.",
             syntax: "key seconds value",
-            deprecated: Some(("2.6.12", "`SET` with the `EX` argument")),
             ..STRING
         },
         handler: writes!(setex),
@@ -85,7 +83,6 @@ pub(crate) const COMMANDS: &[Command] = &[
             since: "2.6.0",
             summary: "Sets a key to a string that expires after that many milliseconds.",
             syntax: "key milliseconds value",
-            deprecated: Some(("2.6.12", "`SET` with the `PX` argument")),
             ..STRING
         },
         handler: writes!(psetex),

@@ -235,3 +235,131 @@ pub fn by_name(name: &[u8]) -> Option<&'static Command> {
         bucket = (bucket + 1) % BUCKETS;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These stand in the logs of every cluster: rows may be added, never changed or used again.
+    const IDS_FOREVER: &[(u16, &str)] = &[
+        (1, "get"),
+        (2, "set"),
+        (3, "setnx"),
+        (4, "setex"),
+        (5, "psetex"),
+        (6, "getex"),
+        (7, "getdel"),
+        (8, "getset"),
+        (9, "mget"),
+        (10, "mset"),
+        (11, "msetnx"),
+        (12, "append"),
+        (13, "strlen"),
+        (14, "getrange"),
+        (15, "substr"),
+        (16, "setrange"),
+        (17, "incr"),
+        (18, "decr"),
+        (19, "incrby"),
+        (20, "decrby"),
+        (21, "incrbyfloat"),
+        (22, "lcs"),
+        (23, "del"),
+        (24, "unlink"),
+        (25, "exists"),
+        (26, "touch"),
+        (27, "type"),
+        (28, "rename"),
+        (29, "renamenx"),
+        (30, "copy"),
+        (31, "move"),
+        (32, "expire"),
+        (33, "pexpire"),
+        (34, "expireat"),
+        (35, "pexpireat"),
+        (36, "ttl"),
+        (37, "pttl"),
+        (38, "expiretime"),
+        (39, "pexpiretime"),
+        (40, "persist"),
+        (41, "scan"),
+        (42, "keys"),
+        (43, "randomkey"),
+        (44, "object"),
+        (45, "dbsize"),
+        (46, "flushdb"),
+        (47, "flushall"),
+        (48, "swapdb"),
+    ];
+
+    #[test]
+    fn ids_never_change() {
+        let ids: Vec<_> = COMMANDS
+            .iter()
+            .map(|command| (command.id.0, command.spec.name))
+            .collect();
+        assert_eq!(
+            ids.len(),
+            IDS_FOREVER.len(),
+            "a new command has its row in the list"
+        );
+        for row in IDS_FOREVER {
+            assert!(ids.contains(row), "{row:?}");
+            assert_eq!(
+                by_id(CommandId(row.0)).map(|command| command.spec.name),
+                Some(row.1)
+            );
+        }
+        assert!(by_id(CommandId(0)).is_none());
+        assert!(by_id(CommandId(u16::MAX)).is_none());
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        for command in COMMANDS {
+            let name = command.spec.name;
+            for name in [name.to_owned(), name.to_ascii_uppercase()] {
+                let found = by_name(name.as_bytes()).map(|found| found.id);
+                assert_eq!(found, Some(command.id), "{name}");
+            }
+        }
+        for name in [
+            &b""[..],
+            b"gett",
+            b"ge",
+            b"object|freq",
+            &[b'g'; 1000],
+            b"\xff",
+        ] {
+            assert!(by_name(name).is_none());
+        }
+    }
+
+    #[test]
+    fn records_are_complete() {
+        for command in COMMANDS {
+            let Spec {
+                name,
+                arity,
+                group,
+                since,
+                summary,
+                complexity,
+                ..
+            } = command.spec;
+            assert_eq!(name, name.to_ascii_lowercase());
+            assert_ne!(arity, 0, "{name}");
+            for text in [group, since, summary, complexity] {
+                assert!(!text.is_empty(), "{name}");
+            }
+            for subcommand in command.spec.subcommands {
+                assert!(
+                    subcommand.name.starts_with(&format!("{name}|")),
+                    "{}",
+                    subcommand.name
+                );
+                assert!(!subcommand.summary.is_empty(), "{}", subcommand.name);
+            }
+        }
+    }
+}

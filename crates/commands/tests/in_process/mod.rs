@@ -1,8 +1,6 @@
 //! Commands on a keyspace in this process, as a server and a shard of one replica would run them:
 //! every write goes through the form that it has in the log.
 
-use std::time::Duration;
-
 use base::{Db, Timestamp};
 use commands::log::{self, BatchHeader};
 use commands::{
@@ -14,6 +12,7 @@ use keyspace::Keyspace;
 /// A keyspace with the state of one session.
 pub(crate) struct InProcess {
     pub(crate) keyspace: Keyspace,
+    /// The clock: the stamp of writes and the time of reads.
     pub(crate) now: Timestamp,
     db: Db,
     protocol: u8,
@@ -30,11 +29,6 @@ impl InProcess {
             protocol: 2,
             calls: 0,
         }
-    }
-
-    /// Lets time pass.
-    pub(crate) fn wait(&mut self, time: Duration) {
-        self.now = Timestamp::from_millis(self.now.millis() + time.as_millis() as u64);
     }
 
     /// Chooses the version of the protocol, 2 or 3.
