@@ -64,7 +64,7 @@ impl Commands {
         } else {
             (Access::Read, &mut self.reads)
         };
-        commands::log::encode(out, command.id, db, args);
+        commands::log::encode(out, command.id, db, &args[1..]);
         self.order.push(access);
     }
 
