@@ -149,8 +149,11 @@ fn current(
     key: &[u8],
     context: WriteContext,
 ) -> Result<Option<Reply<'static>>, Reply<'static>> {
-    let entry = keyspace.entry(context.db, key);
-    entry.map(|entry| string_of(&entry).map(owned)).transpose()
+    let Some(entry) = keyspace.entry(context.db, key) else {
+        return Ok(None);
+    };
+    entry.touch(context.stamp);
+    string_of(&entry).map(|value| Some(owned(value)))
 }
 
 fn set(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {

@@ -22,7 +22,7 @@ fn run(script: &str) -> String {
                 let millis = session.now.millis() + time.as_millis() as u64;
                 session.now = Timestamp::from_millis(millis);
             }
-            Action::Protocol(version) => session.hello(version),
+            Action::Protocol(version) => session.protocol = version,
             Action::Call(call) => {
                 if let Some(actual) = call.mismatch(&session.call(&call.args)) {
                     let line = step.line;

@@ -77,7 +77,7 @@ fn compare(redis: &Redis, protocol: u8, seed: u64, count: u64) {
     client.call(&["FLUSHALL"]).unwrap();
     client.hello(protocol).unwrap();
     let mut ours = InProcess::new(wall_clock());
-    ours.hello(protocol);
+    ours.protocol = protocol;
     let mut calls = RandomCalls::new(seed);
     let mut trace: Vec<String> = Vec::new();
     for _ in 0..count.div_ceil(BATCH) {

@@ -15,7 +15,8 @@ pub(crate) struct InProcess {
     /// The clock: the stamp of writes and the time of reads.
     pub(crate) now: Timestamp,
     db: Db,
-    protocol: u8,
+    /// The version of the protocol, 2 or 3.
+    pub(crate) protocol: u8,
     calls: u64,
 }
 
@@ -29,11 +30,6 @@ impl InProcess {
             protocol: 2,
             calls: 0,
         }
-    }
-
-    /// Chooses the version of the protocol, 2 or 3.
-    pub(crate) fn hello(&mut self, protocol: u8) {
-        self.protocol = protocol;
     }
 
     /// Runs a command; SELECT is known as well.
