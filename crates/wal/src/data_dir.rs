@@ -1,13 +1,20 @@
 //! A node's folder: its lock, its identity, and where the log and the snapshots are.
 
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::Identity;
+use crate::{Disk, Identity, RealDisk};
 
-/// A node's folder, locked against a second process for as long as this lives.
+const LOCK: &str = "LOCK";
+
+/// A node's folder, locked against a second process for as long as this lives: the kernel drops the
+/// lock with the process, however that ends.
+#[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
 }
 
 /// A failure of the data folder.
@@ -57,6 +64,16 @@ pub enum DataDirError {
     },
 }
 
+impl DataDirError {
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> DataDirError {
+        DataDirError::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
 fn owner(pid: Option<u32>) -> String {
     pid.map_or_else(
         || "another process".to_owned(),
@@ -70,8 +87,38 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
-        let _ = path;
-        todo!()
+        RealDisk
+            .create_dir(path)
+            .map_err(|e| DataDirError::io("create", path, e))?;
+        let lock_path = path.join(LOCK);
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(|e| DataDirError::io("open", &lock_path, e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                // The number is a courtesy; without it the message is still right.
+                let pid = fs::read_to_string(&lock_path)
+                    .ok()
+                    .and_then(|s| s.trim().parse().ok());
+                return Err(DataDirError::InUse {
+                    path: path.to_owned(),
+                    pid,
+                });
+            }
+            Err(TryLockError::Error(e)) => return Err(DataDirError::io("lock", &lock_path, e)),
+        }
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(|e| DataDirError::io("write", &lock_path, e))?;
+        Ok(DataDir {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// The folder.
@@ -94,15 +141,69 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn load_identity(&self) -> Result<Option<Identity>, DataDirError> {
-        todo!()
+        let identity = Identity::load(&RealDisk, &self.path)?;
+        if identity.is_none() && self.log_dir().exists() {
+            return Err(DataDirError::IdentityLost {
+                path: self.path.join("identity"),
+            });
+        }
+        Ok(identity)
     }
 
-    /// Replaces the identity, atomically and durably.
+    /// Replaces the identity, atomically and durably. To be done before the log is first opened.
     ///
     /// # Errors
-    /// [`DataDirError`].
+    /// [`DataDirError::Io`].
     pub fn store_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
-        let _ = identity;
-        todo!()
+        identity.store(&RealDisk, &self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{Incarnation, NodeId};
+
+    use super::*;
+    use crate::RunId;
+
+    #[test]
+    fn a_folder_has_one_owner() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b/node-1");
+        let first = DataDir::open(&path).unwrap();
+        match DataDir::open(&path) {
+            Err(error @ DataDirError::InUse { pid, .. }) => {
+                assert_eq!(pid, Some(std::process::id()));
+                assert!(
+                    error
+                        .to_string()
+                        .contains(&format!("process {}", std::process::id()))
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn the_identity_survives_and_its_loss_is_noticed() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        assert_eq!(dir.load_identity().unwrap(), None);
+        let identity = Identity {
+            node: NodeId(1),
+            run: RunId([7; 20]),
+            incarnation: Incarnation(1),
+            cluster: None,
+        };
+        dir.store_identity(&identity).unwrap();
+        fs::create_dir(dir.log_dir()).unwrap();
+        assert_eq!(dir.load_identity().unwrap(), Some(identity));
+        fs::remove_file(dir.path().join("identity")).unwrap();
+        assert!(matches!(
+            dir.load_identity(),
+            Err(DataDirError::IdentityLost { .. })
+        ));
     }
 }

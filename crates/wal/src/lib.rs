@@ -21,7 +21,7 @@
 //! 1. A core encodes its records ([`Record::encode`]), outside any lock.
 //! 2. [`Wal::append`] writes them as one block; in `always` mode [`Wal::sync`] follows, in the other
 //!    modes another thread runs a [`SyncJob`] now and then and tells [`Wal::synced`].
-//! 3. When nothing is pending, [`Wal::mark_synced`] notes on disk that all is durable.
+//! 3. When nothing has been pending for a while, [`Wal::mark_synced`] notes on disk that all is durable.
 //! 4. When a segment is full, the spare is next; [`Wal::upkeep`] makes another on some other thread
 //!    and disposes of segments that nobody needs.
 
