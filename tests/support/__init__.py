@@ -1,0 +1,1 @@
+"""What the end-to-end tests share: starting real nodes, waiting for conditions, speaking RESP by hand."""
