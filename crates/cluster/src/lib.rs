@@ -18,6 +18,7 @@
 mod cell;
 mod clock;
 mod core;
+mod founding;
 mod log;
 mod mailbox;
 mod random;
@@ -28,6 +29,7 @@ mod store;
 pub use cell::ShardStatus;
 pub use clock::SystemClock;
 pub use core::Core;
+pub use founding::Founding;
 pub use shard::{Commands, Refusal, Response};
 pub use startup::OpenError;
 pub use store::{Config, ReadGuard, Store};

@@ -1,7 +1,6 @@
 //! What all threads of a node share: its shards, once it has some, and the way to them.
 
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use base::{Clock, Timestamp};
@@ -28,8 +27,6 @@ pub struct Config {
     pub snapshot_every_bytes: Option<u64>,
     /// The least election timeout in heartbeats.
     pub election_ticks: usize,
-    /// Where the node keeps its files.
-    pub data_dir: PathBuf,
     /// Drawn at random; all chance on this node comes from it.
     pub random_seed: u64,
 }

@@ -4,7 +4,6 @@
 mod args;
 mod bind;
 mod config;
-mod data_dir;
 mod logging;
 mod node;
 mod open_files;
@@ -47,16 +46,21 @@ fn start(arguments: &StartArguments) -> ExitCode {
     if let Err(error) = logging::start(loaded.config.log) {
         return refuse(error);
     }
+    let config_file = loaded
+        .path
+        .map_or(String::new(), |path| path.display().to_string());
+    let configuration = if config_file.is_empty() {
+        "defaults"
+    } else {
+        &config_file
+    };
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        configuration = loaded
-            .path
-            .map_or("defaults".into(), |path| path.display().to_string()),
-        "piccolo starts"
+        configuration, "piccolo starts"
     );
     let ended = signals::listen()
         .map_err(anyhow::Error::from)
-        .and_then(|stop| node::run(loaded.config, arguments.threads, stop));
+        .and_then(|stop| node::run(loaded.config, arguments.threads, config_file, stop));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

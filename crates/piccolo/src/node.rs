@@ -5,26 +5,39 @@
 //! 1. the log, from the configuration (`logging.rs`, before this module);
 //! 2. the peer port, because it names the folder (`bind.rs`);
 //! 3. the folder `node-<peer port>`, locked, and the identity in it, with the next incarnation on disk
-//!    before anything is said to anybody (`data_dir.rs`);
-//! 4. recovery of the log, which tells its progress;
+//!    before anything is said to anybody;
+//! 4. recovery of what the node held, which tells its progress;
 //! 5. the port for clients, bound only now, so that none waits through a recovery;
-//! 6. the peers: accepting and dialling;
-//! 7. founding, where this node is a founder and no cluster is known;
-//! 8. the line "ready to serve", with the command that talks to it.
+//! 6. the cores, a thread each: they serve clients;
+//! 7. the peers, on the main thread: accepting and dialling;
+//! 8. founding, where no cluster is known;
+//! 9. the line "ready to serve", with the command that talks to it.
 //!
 //! It stops in the reverse order.
 
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::thread;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use anyhow::Context;
-use tracing::info;
+use anyhow::{Context, anyhow};
+use base::{Clock, ClusterId, Incarnation, NodeId};
+use cluster::{Core, Founding, Store, SystemClock};
+use peer::{PeerState, Peers};
+use server::{Accepted, NodeFacts, PeerFacts, Server};
+use tokio::runtime::LocalOptions;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+use wal::{DataDir, Identity, RunId};
 
 use crate::bind::{self, Listener};
-use crate::config::Config;
-use crate::data_dir::{DataDir, Identity};
+use crate::config::{Config, Fsync};
 use crate::open_files;
 use crate::signals::Stop;
+
+/// So long clients have to take their last replies when the node stops.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Runs a node until `stop` says so, on that many threads or one for each processor.
 ///
@@ -33,7 +46,8 @@ use crate::signals::Stop;
 pub(crate) fn run(
     mut config: Config,
     threads: Option<NonZeroUsize>,
-    mut stop: Stop,
+    config_file: String,
+    stop: Stop,
 ) -> anyhow::Result<()> {
     let threads = match threads {
         Some(threads) => threads,
@@ -41,43 +55,383 @@ pub(crate) fn run(
             thread::available_parallelism().context("cannot tell how many processors there are")?
         }
     };
+    let started = SystemClock.now();
     open_files::allow(config.redis.max_clients);
-    let (_peer_listener, peer_address) = bind::bind(
+    let (peer_listener, peer_address) = bind::bind(
         Listener::Peer,
         &config.discovery.bind_host,
         &mut config.discovery.bind_port,
     )?;
-    let folder = DataDir::open(config.node_dir(peer_address))?;
-    let identity = Identity::start(&folder, random)?;
+    let folder = DataDir::open(&config.node_dir(peer_address))?;
+    let mut identity = start_identity(&folder)?;
+    let node_name = config.node_name(peer_address);
     info!(
-        node_id = %identity.node_id,
+        node_id = %identity.node,
         incarnation = identity.incarnation.0,
-        name = config.node_name(peer_address),
+        name = node_name,
         folder = %folder.path().display(),
         threads,
         "this node"
     );
-    let (_redis_listener, redis_address) = bind::bind(
+
+    let (failed, failure) = watch::channel(None);
+    let store = Store::new(store_config(&config, threads));
+    let node = Node {
+        store: Arc::clone(&store),
+        folder,
+        failed,
+    };
+    if identity.cluster.is_some() {
+        node.recover()?;
+    }
+    let (redis_listener, redis_address) = bind::bind(
         Listener::Redis,
         &config.redis.bind_host,
         &mut config.redis.bind_port,
     )?;
-    info!(
-        advertise = %config.advertise(peer_address),
-        protected = config.protected_mode(redis_address),
-        "ready to serve: redis-cli -p {}",
-        redis_address.port()
-    );
+
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime
-        .block_on(stop.wait_for(Option::is_some))
-        .context("the signals are no longer heard")?;
+    let peers = {
+        let _entered = runtime.enter();
+        start_peers(
+            &config,
+            &identity,
+            node_name.clone(),
+            peer_listener,
+            peer_address,
+        )?
+    };
+    let facts = NodeFacts {
+        version: env!("CARGO_PKG_VERSION"),
+        node_id: identity.node,
+        node_name,
+        run_id: identity.run.to_string(),
+        peer_address: config.advertise(peer_address).to_string(),
+        redis_address,
+        config_file,
+        started,
+    };
+    let server = new_server(&config, facts, &store, redis_address, peers.clone());
+    let (end_cores, end) = watch::channel(false);
+    let cores = start_cores(&store, &server, redis_listener, &end)?;
+
+    let outcome = runtime.block_on(async {
+        let ticks = tokio::spawn(tick(Arc::clone(&store), config.cluster.heartbeat));
+        let outcome = tokio::select! {
+            outcome = live(&node, &mut identity, &peers, &config, redis_address, stop) => outcome,
+            failure = failure_of(failure) => Err(anyhow!(
+                "the log cannot be written, and nothing more can be acknowledged: {failure}"
+            )),
+        };
+        ticks.abort();
+        outcome
+    });
+    if outcome.is_err() {
+        // What was not acknowledged may be lost; all else is on disk.
+        return outcome;
+    }
+    end_cores.send_replace(true);
+    join(cores)?;
+    store.stop();
+    runtime.block_on(peers.shutdown());
     info!("stopped");
     Ok(())
 }
 
-fn random() -> u64 {
-    getrandom::u64().expect("the system gives random numbers")
+/// What founding and recovery need.
+struct Node {
+    store: Arc<Store>,
+    folder: DataDir,
+    failed: watch::Sender<Option<String>>,
+}
+
+impl Node {
+    fn recover(&self) -> anyhow::Result<()> {
+        let failed = self.failed.clone();
+        self.store.recover(
+            &self.folder.log_dir(),
+            &self.folder.snapshot_dir(),
+            move |failure| {
+                failed.send_replace(Some(failure.to_owned()));
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Founds a cluster of this node alone.
+    fn found(&self, identity: &mut Identity, shards: u32) -> anyhow::Result<ClusterId> {
+        Store::found(&self.folder.snapshot_dir(), shards, draw())?;
+        let cluster = ClusterId(draw());
+        identity.cluster = Some(cluster);
+        self.folder.store_identity(identity)?;
+        self.recover()?;
+        info!(cluster_id = %cluster, shards, "founded a cluster");
+        Ok(cluster)
+    }
+}
+
+/// Founds if that is to be done, says that the node is ready, and waits for the signal to stop.
+async fn live(
+    node: &Node,
+    identity: &mut Identity,
+    peers: &Peers,
+    config: &Config,
+    redis_address: SocketAddr,
+    mut stop: Stop,
+) -> anyhow::Result<()> {
+    let mut changed = peers.changed();
+    let mut told = None;
+    while identity.cluster.is_none() {
+        match Founding::decide(&peers.hosts(), &peers.statuses()) {
+            Founding::Found => {
+                peers.set_cluster_id(node.found(identity, config.cluster.shards)?);
+            }
+            Founding::Wait(reason) => {
+                if told.as_ref() != Some(&reason) {
+                    info!(reason, "no data is served yet");
+                    node.store.set_forming(reason.clone());
+                    told = Some(reason);
+                }
+                tokio::select! {
+                    change = changed.changed() => change.context("the peers are gone")?,
+                    signal = stop.wait_for(Option::is_some) => {
+                        signal.context("the signals are no longer heard")?;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+    info!(
+        "ready to serve: redis-cli -h {} -p {}",
+        redis_address.ip(),
+        redis_address.port()
+    );
+    stop.wait_for(Option::is_some)
+        .await
+        .context("the signals are no longer heard")?;
+    Ok(())
+}
+
+async fn failure_of(mut failure: watch::Receiver<Option<String>>) -> String {
+    match failure.wait_for(Option::is_some).await {
+        Ok(failure) => failure.clone().unwrap_or_default(),
+        // The node that could fail is gone, so it cannot fail any more.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn tick(store: Arc<Store>, heartbeat: Duration) {
+    let mut ticks = tokio::time::interval(heartbeat);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        store.tick();
+    }
+}
+
+/// The identity for this start, on disk before it is returned: that of the folder with the next
+/// incarnation, or a new one in an empty folder.
+fn start_identity(folder: &DataDir) -> anyhow::Result<Identity> {
+    let identity = match folder.load_identity()? {
+        Some(last) => Identity {
+            incarnation: Incarnation(last.incarnation.0 + 1),
+            ..last
+        },
+        None => {
+            let mut run = [0; 20];
+            run.chunks_exact_mut(4)
+                .for_each(|part| part.copy_from_slice(&draw().to_le_bytes()[..4]));
+            Identity {
+                node: NodeId(draw()),
+                run: RunId(run),
+                incarnation: Incarnation(1),
+                cluster: None,
+            }
+        }
+    };
+    folder.store_identity(&identity)?;
+    Ok(identity)
+}
+
+fn store_config(config: &Config, threads: NonZeroUsize) -> cluster::Config {
+    let election_ticks = config
+        .cluster
+        .election
+        .as_millis()
+        .div_ceil(config.cluster.heartbeat.as_millis());
+    cluster::Config {
+        cores: threads.get(),
+        fsync: match config.storage.fsync {
+            Fsync::Always => cluster::Fsync::Always,
+            Fsync::Everysec => cluster::Fsync::EverySec,
+            Fsync::Never => cluster::Fsync::Never,
+        },
+        segment_size_bytes: config.storage.segment_size.bytes(),
+        snapshot_every_bytes: config.storage.snapshot_every.map(|size| size.bytes()),
+        election_ticks: election_ticks as usize,
+        random_seed: draw(),
+    }
+}
+
+fn start_peers(
+    config: &Config,
+    identity: &Identity,
+    name: String,
+    listener: TcpListener,
+    address: SocketAddr,
+) -> anyhow::Result<Peers> {
+    let settings = peer::Config {
+        hosts: config.discovery.hosts.clone(),
+        heartbeat: config.cluster.heartbeat,
+    };
+    let local = peer::LocalNode {
+        node_id: identity.node,
+        run_nonce: draw(),
+        incarnation: identity.incarnation,
+        cluster_id: identity.cluster,
+        name,
+        advertised: config.advertise(address),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    // Nothing is sent between nodes yet but what the peer crate sends itself.
+    Ok(peer::start(settings, local, listener, |_| {})?)
+}
+
+fn new_server(
+    config: &Config,
+    facts: NodeFacts,
+    store: &Arc<Store>,
+    address: SocketAddr,
+    peers: Peers,
+) -> Server {
+    let settings = server::Config {
+        max_clients: config.redis.max_clients as usize,
+        password: config
+            .redis
+            .password
+            .as_ref()
+            .map(|password| password.reveal().to_owned()),
+        protected: config.protected_mode(address),
+        query_limit_bytes: config.redis.query_buffer_limit.bytes() as usize,
+    };
+    Server::new(settings, facts, Arc::clone(store), move || {
+        peers
+            .statuses()
+            .into_iter()
+            .map(|peer| PeerFacts {
+                name: peer.name,
+                address: peer.address.to_string(),
+                state: peer.state.to_string(),
+                alive: peer.state == PeerState::Alive,
+                rtt_micros: peer.rtt.map(|rtt| rtt.as_micros() as u64),
+            })
+            .collect()
+    })
+}
+
+/// Starts a thread for each core. They end when `end` turns true and their clients have their replies.
+fn start_cores(
+    store: &Arc<Store>,
+    server: &Server,
+    listener: TcpListener,
+    end: &watch::Receiver<bool>,
+) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
+    let (listener, accepted) = server::Listener::new(listener, store.cores());
+    let mut listener = Some(listener);
+    let mut threads = Vec::new();
+    for (index, accepted) in accepted.into_iter().enumerate() {
+        let core = CoreThread {
+            index,
+            store: Arc::clone(store),
+            server: server.clone(),
+            listener: listener.take(),
+            accepted,
+            end: end.clone(),
+        };
+        let thread = thread::Builder::new()
+            .name(format!("core-{index}"))
+            .spawn(|| core.run());
+        threads.push(thread.context("a thread could not be started")?);
+    }
+    Ok(threads)
+}
+
+struct CoreThread {
+    index: usize,
+    store: Arc<Store>,
+    server: Server,
+    /// The first core accepts for all.
+    listener: Option<server::Listener>,
+    accepted: Accepted,
+    end: watch::Receiver<bool>,
+}
+
+impl CoreThread {
+    fn run(self) -> anyhow::Result<()> {
+        let CoreThread {
+            index,
+            store,
+            server,
+            listener,
+            accepted,
+            mut end,
+        } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())?;
+        runtime.block_on(async {
+            let core = Core::new(index, store);
+            tokio::task::spawn_local(std::rc::Rc::clone(&core).run());
+            let listening = listener.map(|listener| {
+                tokio::task::spawn_local(async {
+                    if let Err(error) = listener.run().await {
+                        error!(%error, "clients are no longer accepted");
+                    }
+                })
+            });
+            let serving =
+                tokio::task::spawn_local(server::serve(accepted, core, server.clone(), draw()));
+            // An error means that the main thread is gone, which is an end as well.
+            drop(end.wait_for(|end| *end).await);
+            if let Some(listening) = listening {
+                listening.abort();
+            }
+            serving.abort();
+            server.hang_up();
+            if tokio::time::timeout(GOODBYE, server.emptied())
+                .await
+                .is_err()
+            {
+                warn!(
+                    clients = server.connected(),
+                    "some clients did not take their last replies"
+                );
+            }
+        });
+        Ok(())
+    }
+}
+
+fn join(threads: Vec<JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
+    for thread in threads {
+        match thread.join() {
+            Ok(outcome) => outcome?,
+            Err(_) => return Err(anyhow!("a core ended in a panic")),
+        }
+    }
+    Ok(())
+}
+
+/// A random number that is not 0.
+fn draw() -> u64 {
+    loop {
+        let number = getrandom::u64().expect("the system gives random numbers");
+        if number != 0 {
+            return number;
+        }
+    }
 }

@@ -98,6 +98,7 @@ impl Client {
 pub(crate) struct Clients {
     connected: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
+    emptied: Notify,
 }
 
 impl Clients {
@@ -128,7 +129,23 @@ impl Clients {
     }
 
     pub(crate) fn remove(&self, id: u64) {
-        self.lock().remove(&id);
+        let mut connected = self.lock();
+        connected.remove(&id);
+        if connected.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Waits until there are none.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            // Registered before the look, so that no change between the two is missed.
+            let emptied = self.emptied.notified();
+            if self.len() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// All that are connected, by id.

@@ -19,5 +19,5 @@ mod session;
 mod session_commands;
 mod stats;
 
-pub use listener::{Accepted, Listener, ListenerError, serve};
+pub use listener::{Accepted, Listener, serve};
 pub use server::{Config, NodeFacts, PeerFacts, Server};

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cluster::Core;
-use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{debug, warn};
@@ -14,14 +13,9 @@ use crate::server::{CoreServer, Server};
 /// The way of accepted connections to the cores.
 #[derive(Debug)]
 pub struct Listener {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     cores: Vec<UnboundedSender<std::net::TcpStream>>,
 }
-
-/// A core was asked for connections twice, or does not exist.
-#[derive(Debug, Error)]
-#[error("the listener could not be set up")]
-pub struct ListenerError(#[from] std::io::Error);
 
 /// After an error that time may heal, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,29 +25,28 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Accepted(UnboundedReceiver<std::net::TcpStream>);
 
 impl Listener {
-    /// Takes a bound listener over. Gives what each core is to [`serve`], in the cores' order.
-    ///
-    /// # Errors
-    /// When the runtime does not take the listener.
-    pub fn new(
-        listener: std::net::TcpListener,
-        cores: usize,
-    ) -> Result<(Listener, Vec<Accepted>), ListenerError> {
-        let listener = TcpListener::from_std(listener)?;
+    /// Takes a bound listener over, which must not block. Gives what each core is to [`serve`], in the
+    /// cores' order.
+    pub fn new(listener: std::net::TcpListener, cores: usize) -> (Listener, Vec<Accepted>) {
         let (cores, accepted) = (0..cores)
             .map(|_| {
                 let (sender, receiver) = unbounded_channel();
                 (sender, Accepted(receiver))
             })
             .unzip();
-        Ok((Listener { listener, cores }, accepted))
+        (Listener { listener, cores }, accepted)
     }
 
-    /// Accepts connections, for ever, and hands them to the cores in turn.
-    pub async fn run(self) {
+    /// Accepts connections and hands them to the cores in turn, until the cores are gone. Runs inside
+    /// a runtime.
+    ///
+    /// # Errors
+    /// When the runtime does not take the listener.
+    pub async fn run(self) -> std::io::Result<()> {
+        let listener = TcpListener::from_std(self.listener)?;
         let mut next = 0;
         loop {
-            let stream = match self.listener.accept().await {
+            let stream = match listener.accept().await {
                 Ok((stream, address)) => {
                     debug!(%address, "accepted a client");
                     stream
@@ -69,7 +62,7 @@ impl Listener {
                 .map(|stream| self.cores[next].send(stream));
             match handed {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
+                Ok(Err(_)) => return Ok(()),
                 Err(error) => warn!(%error, "a client was lost between two cores"),
             }
             next = (next + 1) % self.cores.len();

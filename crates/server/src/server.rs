@@ -145,6 +145,11 @@ impl Server {
         }
     }
 
+    /// Waits until no client is connected.
+    pub async fn emptied(&self) {
+        self.shared.clients.emptied().await;
+    }
+
     /// The number of connected clients.
     pub fn connected(&self) -> usize {
         self.shared.clients.len()
