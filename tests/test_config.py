@@ -168,7 +168,7 @@ def test_a_folder_is_locked_against_a_second_process(node, tmp_path):
     result = run(*options(settings), cwd=tmp_path)
     assert result.returncode == 1, result.stderr
     assert str(node.data) in result.stdout + result.stderr
-    assert "another process" in result.stdout + result.stderr
+    assert "in use" in result.stdout + result.stderr
     assert node.connect().call("PING") == "PONG"
 
 

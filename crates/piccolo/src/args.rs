@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use cli::bench::BenchArgs;
 
 /// More threads than this were asked for by mistake.
 const THREADS_MAX: usize = 1024;
@@ -27,8 +28,10 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start a node; the same as no command at all.
+    /// Start a node; the same as no command at all
     Start(StartArguments),
+    /// Drive a server with load and tell what it did
+    Bench(BenchArgs),
 }
 
 /// What a node is started with.
@@ -73,6 +76,7 @@ Examples:
   piccolo --config /etc/piccolo.toml --check   is that configuration in order?
   piccolo --set redis.bind_port=7000 --set storage.fsync=everysec
   redis-cli -p 6379                            talk to it
+  piccolo bench --pipeline 16                  measure it; `piccolo bench --help` tells more
 
 Every key of the configuration stands in docs/configuration.md.
 

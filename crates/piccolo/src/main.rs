@@ -13,6 +13,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cli::bench::BenchArgs;
 use tracing::{error, info};
 
 use crate::args::{Arguments, Command, StartArguments};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     match arguments.command {
         None => start(&arguments.start),
         Some(Command::Start(start_arguments)) => start(&start_arguments),
+        Some(Command::Bench(bench_arguments)) => bench(&bench_arguments),
     }
 }
 
@@ -65,6 +67,16 @@ fn start(arguments: &StartArguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn bench(arguments: &BenchArgs) -> ExitCode {
+    match cli::bench::run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
             ExitCode::from(FAILED)
         }
     }
