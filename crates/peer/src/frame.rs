@@ -38,7 +38,7 @@ impl Kind {
     pub const PAYLOAD: Kind = Kind(6);
     /// A text: the connection ends, and nobody is to blame.
     pub const GOODBYE: Kind = Kind(7);
-    /// [`Introductions`](crate::message::Introductions): other peers that are alive.
+    /// [`Introduction`](crate::message::Introduction)s: other peers that are alive.
     pub const INTRODUCTIONS: Kind = Kind(8);
 }
 

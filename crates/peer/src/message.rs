@@ -12,7 +12,7 @@ use crate::frame::UNGREETED_PAYLOAD_LIMIT;
 /// The longest text of a [`Refused`] or of a goodbye, in bytes.
 pub const TEXT_LIMIT: usize = 1024;
 
-/// The most entries of [`Introductions`].
+/// The most introductions of one frame.
 pub const INTRODUCTIONS_LIMIT: usize = 1024;
 
 /// Asks for an answer, and measures how long it takes.

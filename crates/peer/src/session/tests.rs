@@ -318,18 +318,14 @@ fn unanswered_pings_are_forgotten_one_by_one() {
 #[test]
 fn a_silent_peer_is_hung_up_on_after_three_heartbeats_and_a_second() {
     let (mut one, _) = greeted();
-    let mut now = 0;
-    let why = loop {
-        now = one.deadline().as_millis() as u64;
+    let hung_up = loop {
+        let now = one.deadline().as_millis() as u64;
         if let Err(why) = one.tick(at(now)) {
-            break why;
+            break (now, why);
         }
         assert!(now < 2000, "never hung up");
     };
-    assert_eq!(
-        (now, why),
-        (1300, HangUp::Silent(Duration::from_millis(1300)))
-    );
+    assert_eq!(hung_up, (1300, HangUp::Silent(Duration::from_millis(1300))));
 }
 
 #[test]
