@@ -16,7 +16,7 @@ enum Place {
     Everywhere,
     /// Anywhere in Rust.
     Rust,
-    /// In the tests of Rust: below `#[cfg(test)]`, in files for tests alone.
+    /// In the tests of Rust (below `#[cfg(test)]`, in files for tests alone), outside of a loop.
     RustTests,
     /// In the tests that are written in Python, but for the one file that waits.
     PythonTests,
@@ -26,8 +26,8 @@ enum Place {
 const WAITING: &str = "tests/support/waiting.py";
 
 const UNFINISHED: &str = "what is not written yet is an issue, not a trap in the program";
-const WAITS: &str =
-    "a test that waits by sleeping is slow, or fails on a slow machine: wait for a condition";
+const WAITS: &str = "a test that waits by sleeping is slow, or fails on a slow machine: sleep only \
+     between two looks at a condition";
 const LOCAL: &str = "a path of one machine means nothing on another";
 
 // Each word is joined here, so that this file does not break its own rules.
@@ -99,13 +99,14 @@ fn check_text(text: &Text) -> Vec<Violation> {
     let is_python_test = text.path.starts_with("tests/") && text.path != WAITING;
     let mut in_tests = is_test_file(&text.path);
     let mut violations = Vec::new();
-    for (index, line) in text.text.lines().enumerate() {
+    let lines: Vec<&str> = text.text.lines().collect();
+    for (index, line) in lines.iter().copied().enumerate() {
         in_tests |= line.trim() == "#[cfg(test)]";
         for rule in RULES {
             let applies = match rule.place {
                 Place::Everywhere => true,
                 Place::Rust => is_rust,
-                Place::RustTests => is_rust && in_tests,
+                Place::RustTests => is_rust && in_tests && !is_in_loop(&lines, index),
                 Place::PythonTests => is_python_test && text.path.ends_with(".py"),
             };
             if applies && stands_in(line, rule.word) {
@@ -123,6 +124,29 @@ fn check_text(text: &Text) -> Vec<Violation> {
 /// Tests of a module stand at its end, in a file `tests.rs`, or in a folder `tests`.
 fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.split('/').any(|folder| folder == "tests")
+}
+
+/// True if the line stands in the body of a `loop` or `while`, as its indentation tells.
+fn is_in_loop(lines: &[&str], index: usize) -> bool {
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let mut body = indentation(lines[index]);
+    for line in lines[..index]
+        .iter()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+    {
+        if indentation(line) < body {
+            body = indentation(line);
+            let line = line.trim_start();
+            if line.starts_with("loop {") || line.starts_with("while ") {
+                return true;
+            }
+            if line.contains("fn ") {
+                return false;
+            }
+        }
+    }
+    false
 }
 
 /// True if the line holds the word, and not as the end of a longer one.
@@ -173,6 +197,18 @@ mod tests {
         let text = format!("{call}\n#[cfg(test)]\nmod tests {{\n{call}\n}}\n");
         assert_eq!(lines_found("crates/a/src/lib.rs", &text), [4]);
         assert_eq!(lines_found("crates/a/src/b/tests.rs", call), [1]);
+    }
+
+    #[test]
+    fn a_test_may_sleep_between_two_looks() {
+        let call = concat!("thread::sl", "eep(t);");
+        let polling =
+            format!("fn f() {{\n    while !g() {{\n        h();\n        {call}\n    }}\n}}\n");
+        assert_eq!(lines_found("crates/a/tests/b.rs", &polling), [0; 0]);
+        let after = format!("fn f() {{\n    while !g() {{\n        h();\n    }}\n    {call}\n}}\n");
+        assert_eq!(lines_found("crates/a/tests/b.rs", &after), [5]);
+        let another = format!("fn f() {{\n    loop {{\n    }}\n}}\nfn g() {{\n    {call}\n}}\n");
+        assert_eq!(lines_found("crates/a/tests/b.rs", &another), [6]);
     }
 
     #[test]
