@@ -108,17 +108,10 @@ pub(crate) fn recover<D: Disk>(
     let end = segments[last].position(offset);
     let watermark = segments
         .iter()
-        .map(Segment::watermark)
+        .map(|segment| segment.watermark())
         .max()
         .unwrap_or_default();
-    if watermark > end {
-        let beyond = watermark.0 - end.0;
-        let what = format!(
-            "no intact block begins there, yet a watermark says that {beyond} bytes more were stored"
-        );
-        return Err(WalError::corrupt(&segments[last].path, offset, what));
-    }
-    let torn = judge(&segments[last..], offset, end)?;
+    let torn = judge(&segments[last..], offset, watermark)?;
     let recovery = Recovery {
         records: reader.records,
         bytes: reader.bytes,
@@ -220,7 +213,7 @@ fn open_segments<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Segment<D>>, WalEr
 /// killed leaves writes behind that a power cut can still undo, and after a failed sync the kernel
 /// may hold pages as clean that never reached the disk. So they are written again.
 fn make_durable<D: Disk>(segment: &Segment<D>, from: u64, to: u64) -> Result<(), WalError> {
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = vec![0; (to - from).min(READ_BYTES as u64) as usize];
     let mut offset = from;
     while offset < to {
         let count = (to - offset).min(READ_BYTES as u64) as usize;
@@ -260,7 +253,8 @@ impl<'a, D: Disk> Window<'a, D> {
         let missing =
             offset < self.start || offset + length as u64 > self.start + self.length as u64;
         if missing {
-            let size = length.max(READ_BYTES);
+            let rest = self.segment.header.capacity.saturating_sub(offset);
+            let size = length.max(rest.min(READ_BYTES as u64) as usize);
             if self.buffer.len() < size {
                 self.buffer.resize(size, 0);
             }
@@ -377,17 +371,21 @@ impl Reader<'_> {
     }
 }
 
-/// Looks at all that follows the end of the log, in the last segment from `offset` on and in all of the
-/// later ones. How many bytes of a torn tail there are; `None` for a clean end.
+/// Looks at all that follows the end of the log, in the first of these segments from `offset` on
+/// and in all of the later ones. How many bytes of a torn tail there are; `None` for a clean end.
 ///
 /// # Errors
-/// [`WalError::Corrupt`] if an intact block says that the log was durable beyond its end.
+/// [`WalError::Corrupt`] if the watermark or an intact block says that the log was durable beyond
+/// its end.
 fn judge<D: Disk>(
     segments: &[Segment<D>],
     offset: u64,
-    end: LogPosition,
+    watermark: LogPosition,
 ) -> Result<Option<u64>, WalError> {
+    let end = segments[0].position(offset);
+    let mut durable = watermark;
     let mut lost = None;
+    let mut place = None;
     let (mut scan, mut probe) = (Vec::new(), Vec::new());
     for (number, segment) in segments.iter().enumerate() {
         let from = if number == 0 {
@@ -396,27 +394,31 @@ fn judge<D: Disk>(
             segment::HEADER_BYTES
         };
         let survey = Survey::of(segment, from, end, &mut scan, &mut probe)?;
-        if let Some((witness, synced_upto)) = survey.witness {
-            let what = format!(
-                "no intact block begins there, yet {}, byte {witness}, says that the log was stored up to position \
-                 {}, {} bytes further",
-                segment.path.display(),
-                synced_upto.0,
-                synced_upto.0 - end.0,
-            );
-            return Err(WalError::corrupt(&segments[0].path, offset, what));
-        }
+        durable = durable.max(survey.durable);
         if let Some(reach) = survey.reach {
             *lost.get_or_insert(0) += reach - from;
+            place.get_or_insert((segment, from));
         }
     }
-    Ok(lost)
+    if durable <= end {
+        return Ok(lost);
+    }
+    // Without a trace of what was there, its segment can still be told.
+    let holds = |segment: &Segment<D>| durable <= segment.header.end();
+    let (segment, from) = place.unwrap_or_else(|| match segments.iter().position(holds) {
+        None | Some(0) => (&segments[0], offset),
+        Some(number) => (&segments[number], segment::HEADER_BYTES),
+    });
+    let beyond = durable.0 - end.0;
+    let what = format!("no intact block begins there, yet {beyond} bytes more had been stored");
+    Err(WalError::corrupt(&segment.path, from, what))
 }
 
 /// What the unused part of a segment holds.
 struct Survey {
-    /// An intact block which says that the log was durable beyond its end: where, and up to where.
-    witness: Option<(u64, LogPosition)>,
+    /// The highest position beyond the end of the log that an intact block calls durable; that end
+    /// if none does.
+    durable: LogPosition,
     /// Where the last sign of writing ends, if there is one.
     reach: Option<u64>,
 }
@@ -433,7 +435,7 @@ impl Survey {
         let mut window = Window::new(segment, scan);
         let mut probe = Window::new(segment, probe);
         let mut survey = Survey {
-            witness: None,
+            durable: end,
             reach: None,
         };
         let mut offset = from;
@@ -457,9 +459,8 @@ impl Survey {
                 };
                 let length = header.block_length().min(segment.header.capacity - place);
                 survey.reach = survey.reach.max(Some(place + length));
-                if header.synced_upto > end && probe.block(place)?.is_some() {
-                    survey.witness = Some((place, header.synced_upto));
-                    return Ok(survey);
+                if header.synced_upto > survey.durable && probe.block(place)?.is_some() {
+                    survey.durable = header.synced_upto;
                 }
             }
             let count = bytes.len() as u64;

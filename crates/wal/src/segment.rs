@@ -267,7 +267,7 @@ impl<D: Disk> Segment<D> {
 
     /// Overwrites a part of the file with zeros.
     pub(crate) fn zero(&self, from: u64, to: u64) -> Result<(), WalError> {
-        let zeros = vec![0; FILL_BYTES];
+        let zeros = vec![0; to.saturating_sub(from).min(FILL_BYTES as u64) as usize];
         let mut offset = from;
         while offset < to {
             let count = (to - offset).min(FILL_BYTES as u64);
@@ -284,7 +284,7 @@ fn fill<D: Disk>(disk: &D, path: &Path, header: &SegmentHeader) -> Result<D::Fil
     let capacity = header.capacity;
     let refuse = |operation| move |error| refused(operation, path, capacity, error);
     let file = disk.create(path).map_err(refuse("create"))?;
-    let zeros = vec![0; FILL_BYTES];
+    let zeros = vec![0; capacity.min(FILL_BYTES as u64) as usize];
     let mut offset = 0;
     let mut synced = 0;
     while offset < capacity {
