@@ -65,7 +65,11 @@ impl Db {
     /// # Errors
     /// [`DbOutOfRange`] for 16 and above.
     pub const fn new(number: u8) -> Result<Db, DbOutOfRange> {
-        if (number as usize) < Db::COUNT { Ok(Db(number)) } else { Err(DbOutOfRange) }
+        if (number as usize) < Db::COUNT {
+            Ok(Db(number))
+        } else {
+            Err(DbOutOfRange)
+        }
     }
 
     /// All databases, 0 first.

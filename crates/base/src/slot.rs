@@ -37,7 +37,9 @@ impl Slot {
 }
 
 fn hash_tag(key: &[u8]) -> &[u8] {
-    let Some(open) = key.iter().position(|&byte| byte == b'{') else { return key };
+    let Some(open) = key.iter().position(|&byte| byte == b'{') else {
+        return key;
+    };
     let after = &key[open + 1..];
     match after.iter().position(|&byte| byte == b'}') {
         Some(0) | None => key,
@@ -45,27 +47,55 @@ fn hash_tag(key: &[u8]) -> &[u8] {
     }
 }
 
-/// CRC-16/XMODEM: polynomial 0x1021, initial value 0, nothing reflected.
+/// CRC-16/XMODEM: polynomial 0x1021, initial value 0, nothing reflected. Eight bytes at a time, since
+/// every command on a key computes it.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes
-        .iter()
-        .fold(0, |crc, &byte| (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) as u8 ^ byte)])
+    let mut words = bytes.chunks_exact(8);
+    let by_words = words.by_ref().fold(0, |crc: u16, word| {
+        let [high, low] = crc.to_be_bytes();
+        CRC16_TABLES[7][usize::from(word[0] ^ high)]
+            ^ CRC16_TABLES[6][usize::from(word[1] ^ low)]
+            ^ CRC16_TABLES[5][usize::from(word[2])]
+            ^ CRC16_TABLES[4][usize::from(word[3])]
+            ^ CRC16_TABLES[3][usize::from(word[4])]
+            ^ CRC16_TABLES[2][usize::from(word[5])]
+            ^ CRC16_TABLES[1][usize::from(word[6])]
+            ^ CRC16_TABLES[0][usize::from(word[7])]
+    });
+    words.remainder().iter().fold(by_words, |crc, &byte| {
+        (crc << 8) ^ CRC16_TABLES[0][usize::from((crc >> 8) as u8 ^ byte)]
+    })
 }
 
-const CRC16_TABLE: [u16; 256] = {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut crc = (index as u16) << 8;
+/// The table `n` gives the checksum of a byte with `n` zero bytes after it.
+static CRC16_TABLES: [[u16; 256]; 8] = {
+    let mut tables = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x1021
+            };
             bit += 1;
         }
-        table[index] = crc;
-        index += 1;
+        tables[0][byte] = crc;
+        byte += 1;
     }
-    table
+    let mut zeros = 1;
+    while zeros < 8 {
+        byte = 0;
+        while byte < 256 {
+            let before = tables[zeros - 1][byte];
+            tables[zeros][byte] = (before << 8) ^ tables[0][(before >> 8) as usize];
+            byte += 1;
+        }
+        zeros += 1;
+    }
+    tables
 };
 
 #[cfg(test)]
@@ -78,6 +108,29 @@ mod tests {
     }
 
     #[test]
+    fn crc16_of_words_is_that_of_their_bytes() {
+        let bytewise = |bytes: &[u8]| {
+            bytes.iter().fold(0u16, |crc, &byte| {
+                (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+                    if crc & 0x8000 == 0 {
+                        crc << 1
+                    } else {
+                        (crc << 1) ^ 0x1021
+                    }
+                })
+            })
+        };
+        let bytes: Vec<u8> = (0..=255)
+            .cycle()
+            .map(|byte: u8| byte.wrapping_mul(167))
+            .take(40)
+            .collect();
+        for length in 0..bytes.len() {
+            assert_eq!(crc16(&bytes[..length]), bytewise(&bytes[..length]));
+        }
+    }
+
+    #[test]
     fn slots_are_those_of_redis_cluster() {
         assert_eq!(Slot::of_key(b"foo").number(), 12182);
         assert_eq!(Slot::of_key(b"somekey").number(), 11058);
@@ -86,7 +139,10 @@ mod tests {
 
     #[test]
     fn a_hash_tag_alone_decides() {
-        assert_eq!(Slot::of_key(b"{user1000}.following"), Slot::of_key(b"user1000"));
+        assert_eq!(
+            Slot::of_key(b"{user1000}.following"),
+            Slot::of_key(b"user1000")
+        );
         assert_eq!(Slot::of_key(b"foo{bar}{zap}"), Slot::of_key(b"bar"));
         assert_eq!(Slot::of_key(b"foo{{bar}}zap"), Slot::of_key(b"{bar"));
         assert_ne!(Slot::of_key(b"foo{}{bar}"), Slot::of_key(b"bar"));
