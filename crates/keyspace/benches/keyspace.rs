@@ -118,7 +118,7 @@ fn main() {
     let mut keyspace = Keyspace::new(7);
     let value = [b'x'; 64];
     bench.each("set, new", |key| {
-        keyspace.set(DB, key, &value, Expiry::Clear)
+        keyspace.set(DB, key, &value, Expiry::Clear);
     });
     println!(
         "{:<34} {:>8.1} B    resident: {:.1}",

@@ -19,6 +19,7 @@ mod hash;
 mod keyspace;
 mod loader;
 mod memory;
+mod prefetch;
 mod snapshot;
 mod stream;
 mod subtable;

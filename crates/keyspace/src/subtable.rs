@@ -12,6 +12,7 @@ use std::mem;
 use crate::entry::Item;
 use crate::hash::Hasher;
 use crate::memory::size_class;
+use crate::prefetch::prefetch;
 
 /// A run of places in hash order; see the module.
 #[derive(Default)]
@@ -86,6 +87,22 @@ impl Subtable {
 
     pub(crate) fn item_mut(&mut self, at: usize) -> &mut Item {
         &mut self.items[at]
+    }
+
+    /// Asks for the memory that a search for this hash begins with.
+    pub(crate) fn prefetch_home(&self, hash: u64) {
+        if let Some(item) = self.items.get(self.home(self.tag(hash))) {
+            prefetch(item);
+        }
+    }
+
+    /// The first item whose tag is that of this hash.
+    pub(crate) fn candidate(&self, hash: u64) -> Option<&Item> {
+        let tag = self.tag(hash);
+        let mut items = self.items.get(self.home(tag)..)?.iter();
+        items
+            .find(|item| item.is_empty() || item.tag() >= tag)
+            .filter(|item| item.tag() == tag)
     }
 
     /// Where a key is, or else where it would be inserted.

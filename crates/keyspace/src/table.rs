@@ -136,6 +136,16 @@ impl Table {
         }
     }
 
+    /// Asks for the memory that a search for this hash begins with.
+    pub(crate) fn prefetch_home(&self, hash: u64) {
+        self.parts()[self.part_of(hash)].prefetch_home(hash);
+    }
+
+    /// The first item that may be the one of this hash.
+    pub(crate) fn candidate(&self, hash: u64) -> Option<&Item> {
+        self.parts()[self.part_of(hash)].candidate(hash)
+    }
+
     pub(crate) fn item(&self, spot: Spot) -> &Item {
         self.parts()[spot.part as usize].item(spot.at as usize)
     }

@@ -410,6 +410,43 @@ fn snapshots_stay_right_after_hundreds_were_abandoned() {
     }
 }
 
+#[test]
+fn a_slot_that_grows_and_shrinks_during_its_snapshot_is_written_as_it_was() {
+    let db = Db::default();
+    let mut keyspace = Keyspace::new(1);
+    let key = |number: u64| format!("{{t}}{}", number % 60_000);
+    for number in 0..30_000 {
+        keyspace.set(
+            db,
+            key(number).as_bytes(),
+            &number.to_le_bytes(),
+            Expiry::Clear,
+        );
+    }
+    let at_begin = Model::of(&keyspace);
+    keyspace.begin_snapshot();
+    let mut bytes = Vec::new();
+    let (mut state, mut step) = (1_u64, 0);
+    while !keyspace.snapshot_step(3000, &mut bytes) {
+        step += 1;
+        for _ in 0..300 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let key = key(state >> 33);
+            // It grows to twice its size, then shrinks to little, so that it is parted and joined.
+            if step % 300 < 100 || state >> 60 == 0 {
+                keyspace.set(db, key.as_bytes(), b"new", Expiry::Clear);
+            } else {
+                keyspace.remove(db, key.as_bytes());
+            }
+        }
+    }
+    assert!(step > 100);
+    keyspace.check();
+    at_begin.assert_shown_by(&load(&bytes, 4000).expect("the snapshot is whole"));
+}
+
 /// Random writes during a snapshot must cost memory in proportion to themselves.
 #[test]
 fn a_write_keeps_one_entry_for_the_snapshot() {
