@@ -89,3 +89,49 @@ pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
             .expect("the offset lies within the bytes"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed() -> Vec<u8> {
+        let header = BlockHeader {
+            position: LogPosition(4096),
+            previous: LogPosition(4000),
+            synced_upto: LogPosition(3000),
+            body_length: 5,
+        };
+        let mut block = vec![7; HEADER_BYTES + 5];
+        header.seal(3, &mut block);
+        assert_eq!(BlockHeader::peek(&block, LogPosition(4096)), Some(header));
+        block
+    }
+
+    #[test]
+    fn a_block_counts_in_its_segment_and_place_only() {
+        let block = sealed();
+        let header = BlockHeader::peek(&block, LogPosition(4096)).unwrap();
+        assert!(header.vouches_for(3, &block));
+        assert!(!header.vouches_for(4, &block));
+        assert!(!header.vouches_for(3, &block[..block.len() - 1]));
+        assert_eq!(BlockHeader::peek(&block, LogPosition(4097)), None);
+        assert_eq!(
+            BlockHeader::peek(&block[..HEADER_BYTES - 1], LogPosition(4096)),
+            None
+        );
+    }
+
+    #[test]
+    fn no_flipped_bit_passes() {
+        let intact = sealed();
+        for bit in 0..intact.len() * 8 {
+            let mut block = intact.clone();
+            block[bit / 8] ^= 1 << (bit % 8);
+            let header = BlockHeader::peek(&block, LogPosition(4096));
+            assert!(
+                header.is_none_or(|header| !header.vouches_for(3, &block)),
+                "{bit}"
+            );
+        }
+    }
+}

@@ -196,3 +196,93 @@ fn take(bytes: &mut &[u8]) -> Result<u64, RecordError> {
     }
     Err(RecordError::Truncated)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> impl Strategy<Value = (u32, u64, u8, [u64; 3], Vec<u8>)> {
+        let number = || prop_oneof![0..300u64, any::<u64>()];
+        let numbers = [number(), number(), number()];
+        (
+            any::<u32>(),
+            number(),
+            0..6u8,
+            numbers,
+            prop::collection::vec(any::<u8>(), 0..300),
+        )
+    }
+
+    fn body(kind: u8, [first, second, third]: [u64; 3], payload: &[u8]) -> Body<'_> {
+        match kind {
+            0 => Body::Entry {
+                term: first,
+                index: second,
+                payload,
+            },
+            1 => Body::HardState {
+                term: first,
+                vote: second,
+                commit: third,
+            },
+            2 => Body::Snapshot {
+                term: first,
+                index: second,
+            },
+            3 => Body::Truncate { index: first },
+            4 => Body::Purge { index: first },
+            _ => Body::Forget,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_read_back_one_after_the_other_and_no_cut_one_does(
+            written in prop::collection::vec(record(), 1..5)
+        ) {
+            let records: Vec<Record<'_>> = written
+                .iter()
+                .map(|(shard, replica, kind, numbers, payload)| Record {
+                    shard: ShardId(*shard),
+                    replica: ReplicaId(*replica),
+                    body: body(*kind, *numbers, payload),
+                })
+                .collect();
+            let mut bytes = Vec::new();
+            for record in &records {
+                let before = bytes.len();
+                record.encode(&mut bytes);
+                for end in before..bytes.len() {
+                    let mut cut = &bytes[before..end];
+                    prop_assert_eq!(Record::decode(&mut cut), Err(RecordError::Truncated));
+                }
+            }
+            let mut rest = &bytes[..];
+            for record in records {
+                prop_assert_eq!(Record::decode(&mut rest), Ok(record));
+            }
+            prop_assert!(rest.is_empty());
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_their_fields_are_refused() {
+        let ten = |last| [&[PURGE, 0, 0][..], &[0xff; 9], &[last]].concat();
+        fn index(mut bytes: &[u8]) -> Result<Body<'_>, RecordError> {
+            Record::decode(&mut bytes).map(|record| record.body)
+        }
+        assert_eq!(index(&ten(1)), Ok(Body::Purge { index: u64::MAX }));
+        assert_eq!(index(&ten(2)), Err(RecordError::Number));
+        assert_eq!(index(&ten(0x81)), Err(RecordError::Number));
+        let shard = [FORGET, 0xff, 0xff, 0xff, 0xff, 0x10, 0];
+        assert_eq!(index(&shard), Err(RecordError::Number));
+        let payload = [
+            ENTRY, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
+        ];
+        assert_eq!(index(&payload), Err(RecordError::Truncated));
+        assert_eq!(index(&[0, 0, 0]), Err(RecordError::Kind(0)));
+        assert_eq!(index(&[7, 0, 0]), Err(RecordError::Kind(7)));
+    }
+}

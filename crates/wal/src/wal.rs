@@ -351,6 +351,12 @@ impl<D: Disk> Wal<D> {
         here.max(self.stock.spare_bytes().saturating_sub(head + block))
     }
 
+    /// Whether the next segment is ready. If not, [`Upkeep`] is to make it, or the next append that
+    /// does not fit makes it itself and takes as long as that takes.
+    pub fn has_spare(&self) -> bool {
+        self.stock.spare_bytes() > 0
+    }
+
     /// The bytes of all segments in use.
     pub fn log_bytes(&self) -> u64 {
         let older: u64 = self.older.iter().map(|segment| segment.capacity).sum();
@@ -358,8 +364,8 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Work for another thread, if there is any: to make the spare segment and to dispose of
-    /// segments whose entries were all purged by [`crate::Body::Purge`] records that are durable.
-    /// While one runs, there may seem to be work for another; it will find it done.
+    /// segments whose entries were all purged by [`crate::Body::Purge`] records that are durable; so
+    /// whoever never syncs for other reasons must do it before this. While one runs, there may seem to be work for another; it will find it done.
     pub fn upkeep(&mut self) -> Option<Upkeep<D>> {
         if self.stock.check().is_err() {
             return None;

@@ -61,8 +61,12 @@ fn a_purged_segment_goes_and_what_it_said_of_others_stays() {
             },
         ),
     );
+    let earlier = wal.sync_job().unwrap().unwrap();
     append(&mut wal, &encode(0, Body::Purge { index: last - 1 }));
-    // The purge is not durable: nothing may go because of it.
+    // The purge is not durable, nor is it after a sync that began before it: nothing may go.
+    upkeep(&mut wal);
+    assert_eq!(segments(&disk), 7);
+    wal.synced(earlier.run().unwrap());
     upkeep(&mut wal);
     assert_eq!(segments(&disk), 7);
     wal.sync().unwrap();

@@ -96,7 +96,8 @@ fn no_flipped_byte_and_no_cut_passes() {
     let id = id(0, 9);
     write(&snapshots, id, &contents(CHUNK + 300)).unwrap();
     let intact = disk.contents(&path(id));
-    let near_edges = |offset: &usize| *offset < 200 || *offset > CHUNK - 50 || offset % 997 == 0;
+    let near_edges =
+        |offset: &usize| *offset < 200 || *offset > CHUNK - 50 || offset.is_multiple_of(997);
     for offset in (0..intact.len()).filter(near_edges) {
         disk.flip(&path(id), offset, 0x10);
         let refused = read(&snapshots, id);

@@ -1,7 +1,7 @@
 //! What the fuzz target `log_decoder` and the corpus test run.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base::{ReplicaId, ShardId};
 
@@ -35,9 +35,8 @@ fn check_damage(data: &[u8]) {
     let Some((&count, damages)) = data.split_first() else {
         return;
     };
-    let disk = Arc::new(MemDisk::new());
-    let written = write(&disk, usize::from(count % 64));
-    disk.kill();
+    let (disk, written) = intact(usize::from(count) % LOGS.len());
+    let disk = Arc::new(disk.duplicate());
     for damage in damages.chunks_exact(4).take(64) {
         apply(&disk, damage);
     }
@@ -49,6 +48,21 @@ fn check_damage(data: &[u8]) {
         Some(&first),
         "a recovered log changed"
     );
+}
+
+/// A disk with a log on it, and the records of that log.
+type Intact = (MemDisk, Vec<Vec<u8>>);
+
+/// Logs of 0 records and more, each written when it is first wanted.
+static LOGS: [OnceLock<Intact>; 64] = [const { OnceLock::new() }; 64];
+
+fn intact(count: usize) -> &'static Intact {
+    LOGS[count].get_or_init(|| {
+        let disk = Arc::new(MemDisk::new());
+        let written = write(&disk, count);
+        disk.kill();
+        (disk.duplicate(), written)
+    })
 }
 
 fn write(disk: &Arc<MemDisk>, count: usize) -> Vec<Vec<u8>> {
