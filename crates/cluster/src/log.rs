@@ -34,8 +34,6 @@ pub(crate) struct LogWriter {
     room: AtomicU64,
     /// What is pending and will take up some of that room.
     pending_bytes: AtomicU64,
-    /// With less room than a segment's, there is no spare one.
-    segment_size_bytes: u64,
     upkeep_requested: AtomicBool,
     chores: Mutex<Option<Sender<Chore>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -76,7 +74,6 @@ impl LogWriter {
     /// written: nothing may be acknowledged from then on, and the process must end.
     pub(crate) fn start(
         wal: Wal<RealDisk>,
-        segment_size_bytes: u64,
         fsync: Fsync,
         on_durable: impl Fn() + Send + 'static,
         on_failure: impl Fn(&str) + Send + Sync + 'static,
@@ -90,7 +87,6 @@ impl LogWriter {
             pending_changed: Condvar::new(),
             durable: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
-            segment_size_bytes,
             upkeep_requested: AtomicBool::new(false),
             chores: Mutex::new(Some(chores)),
             threads: Mutex::default(),
@@ -167,6 +163,17 @@ impl LogWriter {
         outcome
     }
 
+    /// Makes durable what was written so far, whatever the setting. Cores go on appending while the
+    /// disk works.
+    pub(crate) fn sync(&self) -> Result<(), WalError> {
+        let job = lock(&self.wal).sync_job()?;
+        if let Some(job) = job {
+            let position = job.run()?;
+            lock(&self.wal).synced(position);
+        }
+        Ok(())
+    }
+
     /// Has the next segment prepared, and those disposed of that nobody needs, if that is not about
     /// to happen anyway.
     pub(crate) fn request_upkeep(&self) {
@@ -208,7 +215,7 @@ impl LogWriter {
     fn note_room(&self, wal: &Wal<RealDisk>) {
         let room = wal.room();
         self.room.store(room, Ordering::Relaxed);
-        if room < self.segment_size_bytes {
+        if !wal.has_spare() {
             self.request_upkeep();
         }
     }
@@ -265,12 +272,7 @@ impl LogWriter {
                 .unwrap_or_else(PoisonError::into_inner);
             let stopping = pending.stopping;
             drop(pending);
-            // Cores go on appending while the disk works.
-            let job = lock(&self.wal).sync_job()?;
-            if let Some(job) = job {
-                let position = job.run()?;
-                lock(&self.wal).synced(position);
-            }
+            self.sync()?;
             if stopping {
                 return Ok(());
             }

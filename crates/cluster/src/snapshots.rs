@@ -178,6 +178,8 @@ impl Worker {
             .encode(&mut records);
         }
         running.log.append(&mut records).map_err(Failure::Log)?;
+        // Segments only go once the purge is durable.
+        running.log.sync().map_err(Failure::Log)?;
         running.log.request_upkeep();
         self.snapshots.remove_older(id)?;
         self.last_snapshot_bytes = bytes;
