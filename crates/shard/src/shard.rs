@@ -1,10 +1,11 @@
 //! The shard itself: from requests to records, from committed entries to replies.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-use base::{ReplicaId, ShardId, Timestamp};
+use base::{Db, ReplicaId, ShardId, Timestamp};
 use commands::log::{BatchHeader, decode};
-use commands::{Applied, Handler, ReadContext, Reply, WriteContext, apply};
+use commands::{Applied, Command, Handler, ReadContext, Reply, WriteContext, apply};
 use keyspace::Keyspace;
 use raft::eraftpb::{Entry, EntryType, HardState};
 use raft::{NO_LIMIT, RawNode, StateRole};
@@ -339,13 +340,7 @@ pub(crate) fn apply_entry(
     let header = BatchHeader::decode(&mut bytes)
         .unwrap_or_else(|error| panic!("log entry {} cannot be applied: {error}", entry.index));
     keyspace.set_stamp(header.stamp);
-    let mut batch = Batch {
-        header,
-        bytes,
-        index: entry.index,
-        position: 0,
-        args: Vec::new(),
-    };
+    let mut batch = Batch::new(header, bytes, entry.index);
     for request in requests {
         let Request {
             ticket,
@@ -367,7 +362,7 @@ pub(crate) fn apply_entry(
             commands,
         });
     }
-    while !batch.bytes.is_empty() {
+    while !batch.is_empty() {
         batch.apply_next(keyspace, effects);
     }
     keyspace.sweep(SWEEP_LIMIT);
@@ -376,17 +371,55 @@ pub(crate) fn apply_entry(
 /// The commands of an entry that are still to run.
 struct Batch<'e> {
     header: BatchHeader,
-    bytes: &'e [u8],
     index: u64,
+    /// How many have run.
     position: u64,
+    /// Those that are not decoded yet.
+    bytes: &'e [u8],
+    /// The next ones, decoded together so that the memory of their keys is asked for together.
+    decoded: Vec<Decoded>,
+    next: usize,
+    /// The arguments of all that are decoded.
     args: Vec<&'e [u8]>,
 }
 
-impl Batch<'_> {
+struct Decoded {
+    command: &'static Command,
+    db: Db,
+    args: Range<usize>,
+}
+
+/// So many commands are decoded together.
+const DECODE_AT_ONCE: usize = 16;
+
+impl<'e> Batch<'e> {
+    fn new(header: BatchHeader, bytes: &'e [u8], index: u64) -> Batch<'e> {
+        let (decoded, args) = (Vec::with_capacity(DECODE_AT_ONCE), Vec::new());
+        Batch {
+            header,
+            index,
+            position: 0,
+            bytes,
+            decoded,
+            next: 0,
+            args,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.next == self.decoded.len() && self.bytes.is_empty()
+    }
+
     fn apply_next(&mut self, keyspace: &mut Keyspace, effects: &mut Effects) -> Reply<'static> {
-        self.args.clear();
-        let (command, db) = decode(&mut self.bytes, &mut self.args)
-            .unwrap_or_else(|error| panic!("log entry {} cannot be applied: {error}", self.index));
+        if self.next == self.decoded.len() {
+            self.decode_some(keyspace);
+        }
+        let Decoded {
+            command,
+            db,
+            ref args,
+        } = self.decoded[self.next];
+        self.next += 1;
         // Commands of one entry must not all draw the same chance.
         let seed = self
             .header
@@ -398,11 +431,37 @@ impl Batch<'_> {
             stamp: self.header.stamp,
             seed,
         };
-        let Applied { reply, discarded } = apply(keyspace, command, &self.args, context);
+        let Applied { reply, discarded } =
+            apply(keyspace, command, &self.args[args.clone()], context);
         effects
             .discarded
             .extend(discarded.map(|discarded| *discarded));
         reply
+    }
+
+    fn decode_some(&mut self, keyspace: &Keyspace) {
+        self.decoded.clear();
+        self.args.clear();
+        self.next = 0;
+        let mut of_one = Vec::new();
+        while self.decoded.len() < DECODE_AT_ONCE && !self.bytes.is_empty() {
+            let (command, db) = decode(&mut self.bytes, &mut of_one).unwrap_or_else(|error| {
+                panic!("log entry {} cannot be applied: {error}", self.index)
+            });
+            let start = self.args.len();
+            self.args.extend_from_slice(&of_one);
+            self.decoded.push(Decoded {
+                command,
+                db,
+                args: start..self.args.len(),
+            });
+        }
+        if self.decoded.len() > 1 {
+            let first_keys = self.decoded.iter().filter(|decoded| decoded.args.len() > 1);
+            keyspace.prefetch(
+                first_keys.map(|decoded| (decoded.db, self.args[decoded.args.start + 1])),
+            );
+        }
     }
 }
 
