@@ -15,6 +15,7 @@ pub(crate) struct Client {
     id: u64,
     address: SocketAddr,
     local_address: SocketAddr,
+    descriptor: i32,
     since: Timestamp,
     active: AtomicU64,
     db: AtomicU8,
@@ -45,6 +46,11 @@ impl Client {
 
     pub(crate) fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// The number that the operating system knows its socket by.
+    pub(crate) fn descriptor(&self) -> i32 {
+        self.descriptor
     }
 
     pub(crate) fn since(&self) -> Timestamp {
@@ -107,6 +113,7 @@ impl Clients {
         &self,
         address: SocketAddr,
         local_address: SocketAddr,
+        descriptor: i32,
         now: Timestamp,
         most: usize,
     ) -> Option<Arc<Client>> {
@@ -118,6 +125,7 @@ impl Clients {
             id: self.last_id.fetch_add(1, Ordering::Relaxed) + 1,
             address,
             local_address,
+            descriptor,
             since: now,
             active: AtomicU64::new(now.millis()),
             db: AtomicU8::new(0),
@@ -126,6 +134,12 @@ impl Clients {
         });
         connected.insert(client.id, Arc::clone(&client));
         Some(client)
+    }
+
+    /// Ends the connection, and shows it no more from now on.
+    pub(crate) fn kill(&self, client: &Client) {
+        self.remove(client.id);
+        client.kill();
     }
 
     pub(crate) fn remove(&self, id: u64) {

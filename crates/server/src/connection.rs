@@ -128,6 +128,7 @@ impl Connection<'_, '_> {
 
     /// Writes all of it. `false` when the connection is to end.
     async fn send(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
+        self.server.stats.note_output(bytes.len());
         loop {
             match self.stream.try_write(bytes) {
                 Ok(written) if written == bytes.len() => return Ok(true),

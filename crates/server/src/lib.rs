@@ -13,6 +13,7 @@ mod buffers;
 mod clients;
 mod connection;
 mod listener;
+mod rate;
 mod render;
 mod server;
 mod session;

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use base::{Clock, NodeId, Timestamp};
 use cluster::{Core, Store, SystemClock};
@@ -15,8 +16,9 @@ use tokio::net::TcpStream;
 use crate::buffers::Buffers;
 use crate::clients::Clients;
 use crate::connection;
+use crate::rate::Rate;
 use crate::session::Session;
-use crate::stats::Stats;
+use crate::stats::{Stats, Totals};
 
 /// What a server is told at its start.
 #[derive(Clone)]
@@ -96,7 +98,12 @@ pub(crate) struct Shared {
     pub(crate) facts: NodeFacts,
     peers: Peers,
     pub(crate) clients: Clients,
-    pub(crate) stats: Vec<Arc<Stats>>,
+    stats: Vec<Arc<Stats>>,
+    /// What had been counted when `CONFIG RESETSTAT` was last called.
+    stats_reset: Mutex<Totals>,
+    rate: Mutex<Rate>,
+    /// When the log last told of an attack, in milliseconds; 0 for never.
+    attack_told: AtomicU64,
     store: Arc<Store>,
     clock: SystemClock,
 }
@@ -118,6 +125,7 @@ impl Server {
         peers: impl Fn() -> Vec<PeerFacts> + Send + Sync + 'static,
     ) -> Server {
         let stats = (0..store.cores()).map(|_| Arc::default()).collect();
+        let rate = Rate::new(facts.started);
         let shared = Shared {
             password: RwLock::new(config.password.clone()),
             max_clients: AtomicUsize::new(config.max_clients),
@@ -126,6 +134,9 @@ impl Server {
             peers: Box::new(peers),
             clients: Clients::default(),
             stats,
+            stats_reset: Mutex::default(),
+            rate: Mutex::new(rate),
+            attack_told: AtomicU64::new(0),
             store,
             clock: SystemClock,
         };
@@ -195,12 +206,53 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner) = password;
     }
 
+    /// A client speaks HTTP, as a web page may make a browser do that can reach this port.
+    pub(crate) fn note_attack(&self, address: SocketAddr) {
+        let now = self.now().millis().max(1);
+        let last = self.attack_told.load(Ordering::Relaxed);
+        if now.saturating_sub(last) >= ATTACK_TOLD_EVERY_MS || last > now {
+            self.attack_told.store(now, Ordering::Relaxed);
+            tracing::warn!(
+                %address,
+                "possible attack: a client sent POST or Host: as a command, as a web page can make a \
+                 browser do (cross-protocol scripting); its connection was closed"
+            );
+        }
+    }
+
     pub(crate) fn max_clients(&self) -> usize {
         self.max_clients.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_max_clients(&self, most: usize) {
         self.max_clients.store(most, Ordering::Relaxed);
+    }
+
+    /// What was counted since the start or the last reset.
+    pub(crate) fn totals(&self) -> Totals {
+        let reset = self.stats_reset();
+        self.all_totals().since(&reset)
+    }
+
+    /// Starts to count anew.
+    pub(crate) fn reset_stats(&self) {
+        *self.stats_reset() = self.all_totals();
+    }
+
+    /// Commands a second, lately.
+    pub(crate) fn commands_per_second(&self) -> u64 {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.sample(self.now(), self.all_totals().commands)
+    }
+
+    fn all_totals(&self) -> Totals {
+        Totals::of(self.stats.iter().map(|stats| &**stats))
+    }
+
+    fn stats_reset(&self) -> MutexGuard<'_, Totals> {
+        self.stats_reset
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn limits(&self, authenticated: bool) -> Limits {
@@ -249,26 +301,33 @@ impl CoreServer {
             && !address.ip().to_canonical().is_loopback()
             && !shared.needs_password()
         {
+            self.stats.note_rejected();
             refuse(&stream, DENIED);
             return;
         }
         let most = shared.max_clients();
-        let Some(client) = shared
-            .clients
-            .add(address, local_address, shared.now(), most)
+        let descriptor = stream.as_raw_fd();
+        let Some(client) =
+            shared
+                .clients
+                .add(address, local_address, descriptor, shared.now(), most)
         else {
+            self.stats.note_rejected();
             refuse(&stream, b"-ERR max number of clients reached\r\n");
             return;
         };
         let core = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let id = client.id();
-            let session = Session::new(Arc::clone(&shared), client);
+            let session = Session::new(Arc::clone(&shared), client, Arc::clone(&core.stats));
             connection::serve(stream, session, core).await;
             shared.clients.remove(id);
         });
     }
 }
+
+/// Whoever attacks must not fill the log as well.
+const ATTACK_TOLD_EVERY_MS: u64 = 60_000;
 
 const DENIED: &[u8] = b"-DENIED Piccolo listens on an address that other machines reach, and no \
 password is set, so it only serves clients of this machine. Set redis.password, or bind \

@@ -1,12 +1,11 @@
 //! One client's session: what it has said about itself, and what becomes of its commands.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::Db;
 use cluster::{Commands, ReadGuard, Refusal};
-use commands::{Command, Handler, ReadContext, Reply};
+use commands::{Command, Flags, Handler, ReadContext, Reply, Spec};
 use keyspace::Keyspace;
 use resp::{Parser, Protocol, ProtocolError};
 
@@ -14,6 +13,7 @@ use crate::clients::Client;
 use crate::render::render;
 use crate::server::{CoreServer, Shared};
 use crate::session_commands;
+use crate::stats::Stats;
 
 /// With this much to send, replies go out before further commands are taken.
 const FLUSH_BYTES: usize = 256 << 10;
@@ -34,6 +34,17 @@ pub(crate) enum Step {
     Close(&'static str),
 }
 
+/// Which replies the client does without (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// It wants all.
+    None,
+    /// Not the next one.
+    Next,
+    /// It wants none.
+    All,
+}
+
 /// The state of one client's session.
 pub(crate) struct Session {
     pub(crate) db: Db,
@@ -43,7 +54,13 @@ pub(crate) struct Session {
     pub(crate) closing: Option<&'static str>,
     pub(crate) shared: Arc<Shared>,
     client: Arc<Client>,
+    stats: Arc<Stats>,
     parser: Parser,
+    silence: Silence,
+    /// Whether the reply of the command at hand is left out.
+    silent: bool,
+    /// How many replies of [`Step::Submit`] are left out, the first ones.
+    left_out: usize,
     /// How many commands the connection was given with [`Step::Submit`].
     submitted: usize,
 }
@@ -68,7 +85,7 @@ struct Taking<'s> {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Session {
+    pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>, stats: Arc<Stats>) -> Session {
         let authenticated = !shared.needs_password();
         Session {
             db: Db::default(),
@@ -77,7 +94,11 @@ impl Session {
             closing: None,
             shared,
             client,
+            stats,
             parser: Parser::new(),
+            silence: Silence::None,
+            silent: false,
+            left_out: 0,
             submitted: 0,
         }
     }
@@ -85,11 +106,6 @@ impl Session {
     /// What others may know of the client.
     pub(crate) fn client(&self) -> Arc<Client> {
         Arc::clone(&self.client)
-    }
-
-    /// The address that the client came from.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.client.address()
     }
 
     /// A hint how many more bytes the command at hand needs.
@@ -109,9 +125,35 @@ impl Session {
     /// Back to the state of a new connection, as `RESET` asks for.
     pub(crate) fn reset(&mut self) {
         self.db = Db::default();
-        self.protocol = Protocol::Resp2;
+        self.set_protocol(Protocol::Resp2);
         self.authenticated = !self.shared.needs_password();
+        if self.silence == Silence::All {
+            self.silence = Silence::None;
+            self.silent = false;
+        }
         self.client.reset();
+    }
+
+    pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.client.described().resp3 = protocol == Protocol::Resp3;
+    }
+
+    /// Whether the client has shown the password, or need not.
+    pub(crate) fn is_authenticated(&mut self) -> bool {
+        if !self.authenticated {
+            // The password may have been taken away since the client connected.
+            self.authenticated = !self.shared.needs_password();
+        }
+        self.authenticated
+    }
+
+    /// What the client wants from this command on, whose own reply falls under it.
+    pub(crate) fn silence(&mut self, wanted: Silence) {
+        self.silent = wanted != Silence::None;
+        if wanted != Silence::Next || self.silence != Silence::All {
+            self.silence = wanted;
+        }
     }
 
     /// Takes the commands at the front of `input` and appends their replies to `output`. `consumed`
@@ -138,6 +180,7 @@ impl Session {
                 break Step::Flush;
             }
             let rest = &input[*consumed..];
+            let replied_bytes = taking.output.len();
             let (length, outcome) = match self.parser.parse(rest, &limits, &mut args) {
                 Ok(None) => break Step::NeedsInput,
                 Ok(Some(length)) if args.is_empty() => {
@@ -159,6 +202,9 @@ impl Session {
             }
             *consumed += length;
             taken += 1;
+            if self.silent {
+                self.leave_out(&outcome, replied_bytes, taking.output);
+            }
             if let Some(why) = self.closing {
                 break Step::Close(why);
             }
@@ -166,7 +212,7 @@ impl Session {
                 break Step::Flush;
             }
         };
-        server.stats.note_commands(taken);
+        server.stats.note_commands(taken, *consumed);
         if let Some(name) = last {
             self.client.note_command(name, self.db);
         }
@@ -190,17 +236,37 @@ impl Session {
         match outcome {
             Ok(replies) => {
                 debug_assert_eq!(replies.len(), self.submitted);
-                for reply in replies {
-                    render(reply, self.protocol, output);
+                for reply in &replies[self.left_out..] {
+                    self.reply(reply, output);
                 }
             }
             Err(refusal) => {
                 let reply = refused(*refusal);
-                for _ in 0..self.submitted {
-                    render(&reply, self.protocol, output);
+                for _ in self.left_out..self.submitted {
+                    self.reply(&reply, output);
                 }
             }
         }
+        self.left_out = 0;
+    }
+
+    /// Drops the reply of a command that the client wants none of.
+    #[cold]
+    fn leave_out(&mut self, outcome: &Outcome, replied_bytes: usize, output: &mut Vec<u8>) {
+        match outcome {
+            Outcome::Replied => output.truncate(replied_bytes),
+            // Whatever was gathered before it is silent too: `CLIENT REPLY` itself is never gathered.
+            Outcome::Gathered => self.left_out += 1,
+            Outcome::Later => {}
+        }
+    }
+
+    #[inline]
+    fn reply(&self, reply: &Reply<'_>, output: &mut Vec<u8>) {
+        if let Reply::Error(text) = reply {
+            self.stats.note_error(text);
+        }
+        render(reply, self.protocol, output);
     }
 
     /// Takes one command.
@@ -211,17 +277,16 @@ impl Session {
         taking: &mut Taking<'s>,
         last: &mut Option<&'static str>,
     ) -> Outcome {
+        self.silent = self.silence != Silence::None;
+        if self.silence == Silence::Next {
+            self.silence = Silence::None;
+        }
         let Some(command) = commands::by_name(args[0]) else {
             return self.take_session_command(args, taking, last);
         };
-        *last = Some(command.spec.name);
-        let refusal = if !self.authenticated {
-            Some(NOAUTH)
-        } else {
-            command.spec.check(args).err()
-        };
-        if let Some(refusal) = refusal {
-            return self.reply_in_order(&refusal, taking);
+        match self.check(&command.spec, args) {
+            Ok(spec) => *last = Some(spec.name),
+            Err(refusal) => return self.reply_in_order(&refusal, taking),
         }
         if taking.gathered.is_empty()
             && let Handler::Read(run) = command.handler
@@ -252,7 +317,7 @@ impl Session {
             random,
         };
         let reply = run(keyspace, args, context);
-        render(&reply, self.protocol, taking.output);
+        self.reply(&reply, taking.output);
         Outcome::Replied
     }
 
@@ -280,27 +345,52 @@ impl Session {
         last: &mut Option<&'static str>,
     ) -> Outcome {
         let Some(command) = session_commands::by_name(args[0]) else {
-            let reply = if self.authenticated {
-                commands::unknown_command(args)
-            } else {
-                NOAUTH
-            };
-            return self.reply_in_order(&reply, taking);
+            if session_commands::is_http(args[0]) {
+                return self.end_http(taking);
+            }
+            return self.reply_in_order(&commands::unknown_command(args), taking);
         };
         if !taking.gathered.is_empty() {
             return Outcome::Later;
         }
-        *last = Some(command.spec.name);
         // It may look at the keyspace itself.
         taking.keyspace = None;
-        let reply = if !self.authenticated && !command.before_authentication {
-            NOAUTH
-        } else if let Err(refusal) = command.spec.check(args) {
-            refusal
-        } else {
-            (command.run)(self, args, taking.server)
+        let reply = match self.check(&command.spec, args) {
+            Ok(spec) => {
+                *last = Some(spec.name);
+                // At once, as it may be about to list clients.
+                self.client.note_command(spec.name, self.db);
+                (command.run)(self, args, taking.server)
+            }
+            Err(refusal) => refusal,
         };
-        render(&reply, self.protocol, taking.output);
+        self.reply(&reply, taking.output);
+        Outcome::Replied
+    }
+
+    /// The record that the call falls under, or why it may not run.
+    #[inline]
+    fn check(
+        &mut self,
+        spec: &'static Spec,
+        args: &[&[u8]],
+    ) -> Result<&'static Spec, Reply<'static>> {
+        let spec = spec.check(args)?;
+        if self.authenticated || spec.flags.contains(Flags::NO_AUTH) || self.is_authenticated() {
+            Ok(spec)
+        } else {
+            Err(NOAUTH)
+        }
+    }
+
+    /// A browser that was led here must not be able to say anything: the connection ends without
+    /// an answer.
+    fn end_http(&mut self, taking: &mut Taking<'_>) -> Outcome {
+        if !taking.gathered.is_empty() {
+            return Outcome::Later;
+        }
+        self.shared.note_attack(self.client.address());
+        self.closing = Some("it sent an HTTP request");
         Outcome::Replied
     }
 
@@ -309,10 +399,7 @@ impl Session {
         if !taking.gathered.is_empty() {
             return Outcome::Later;
         }
-        if reply.is_error() {
-            taking.server.stats.note_error();
-        }
-        render(reply, self.protocol, taking.output);
+        self.reply(reply, taking.output);
         Outcome::Replied
     }
 
@@ -322,7 +409,9 @@ impl Session {
             self.parser = Parser::new();
             return Step::Flush;
         }
-        resp::encode::error(taking.output, &format!("ERR {error}"));
+        let text = format!("ERR {error}");
+        self.stats.note_error(&text);
+        resp::encode::error(taking.output, &text);
         Step::Close("the client broke the protocol")
     }
 
