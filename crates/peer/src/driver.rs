@@ -32,12 +32,19 @@ pub struct Peers {
 /// # Errors
 /// [`GreetingError`] when `local` has a text that is longer than a greeting can carry or has control
 /// characters, an advertised port of 0, or an id or incarnation of 0.
+///
+/// # Panics
+/// When the heartbeat is zero.
 pub fn start(
     config: Config,
     local: LocalNode,
     listener: TcpListener,
     on_event: impl Fn(Event) + Send + Sync + 'static,
 ) -> Result<Peers, GreetingError> {
+    assert!(
+        !config.heartbeat.is_zero(),
+        "peers are not pinged without a pause"
+    );
     Greeting::decode(&Greeting::of(&local, local.cluster_id, 0, Side::Dialled).encode())?;
     let shared = Arc::new(Shared::new(config, local, on_event));
     shared.spawn(listener::listen(Arc::clone(&shared), listener));

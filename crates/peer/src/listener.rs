@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::connection;
 use crate::frame::{self, Kind};
 use crate::greeting::Side;
 use crate::hang_up::{HangUp, Refusal};
-use crate::outage::{Outage, Quota};
+use crate::outage::{Outage, Strangers};
 use crate::shared::{Shared, stopped};
 
 /// How many accepted connections may be open.
@@ -28,7 +28,7 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
     let mut stop = shared.stop.subscribe();
     let room = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
     let mut outage = Outage::default();
-    let mut quota = Quota::default();
+    let strangers = Arc::new(Mutex::new(Strangers::default()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -42,11 +42,19 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
                 }
                 match Arc::clone(&room).try_acquire_owned() {
                     Ok(permit) => {
-                        let loud = quota.take(now);
-                        let connection = serve(Arc::clone(&shared), stream, remote, loud, permit);
+                        let (shared_too, strangers) = (Arc::clone(&shared), Arc::clone(&strangers));
+                        let connection = serve(shared_too, stream, remote, strangers, permit);
                         shared.spawn(connection);
                     }
-                    Err(_) => turn_away(stream, remote, quota.take(now)),
+                    Err(_) => {
+                        let why = Refusal::TooManyConnections {
+                            limit: CONNECTIONS_LIMIT,
+                        };
+                        let tell = locked(&strangers).failed(now, remote.ip(), &why.to_string());
+                        let level = if tell { Level::WARN } else { Level::DEBUG };
+                        log_at!(level, %remote, %why, "refused a connection");
+                        turn_away(stream, remote, &why);
+                    }
                 }
             }
             Err(error) if is_of_connection(&error) => {
@@ -85,39 +93,47 @@ async fn serve(
     shared: Arc<Shared>,
     mut stream: TcpStream,
     remote: SocketAddr,
-    loud: bool,
+    strangers: Arc<Mutex<Strangers>>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let level = |level| if loud { level } else { Level::DEBUG };
-    log_at!(level(Level::INFO), %remote, "accepted a connection");
+    let ip = remote.ip();
+    let tell = locked(&strangers).accepted(shared.moment().monotonic, ip);
+    let level = if tell { Level::INFO } else { Level::DEBUG };
+    log_at!(level, %remote, "accepted a connection");
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%remote, %error, "gone before it was served");
         return;
     }
     let (reader, writer) = stream.split();
+    let mut on_greeted = |_| locked(&strangers).greeted(ip);
     let side = Side::Accepted;
-    let ended = connection::run(&shared, reader, writer, side, Some(remote), &mut |_| {}).await;
+    let ended = connection::run(&shared, reader, writer, side, Some(remote), &mut on_greeted).await;
     let why = ended.why;
     match (&why, ended.greeted) {
         (HangUp::Myself | HangUp::Stopping, _) => debug!(%remote, %why, "hung up"),
         (_, Some(node_id)) => info!(%remote, node = %node_id, %why, "hung up"),
-        (HangUp::Closed | HangUp::Goodbye(_) | HangUp::Broken(_), None) => {
-            log_at!(level(Level::INFO), %remote, %why, "hung up");
+        (_, None) => {
+            let now = shared.moment().monotonic;
+            let level = match (locked(&strangers).failed(now, ip, &why.to_string()), &why) {
+                (true, HangUp::Closed | HangUp::Goodbye(_) | HangUp::Broken(_)) => Level::INFO,
+                (true, _) => Level::WARN,
+                (false, _) => Level::DEBUG,
+            };
+            log_at!(level, %remote, %why, "hung up");
         }
-        (_, None) => log_at!(level(Level::WARN), %remote, %why, "hung up"),
     }
 }
 
+fn locked(strangers: &Mutex<Strangers>) -> MutexGuard<'_, Strangers> {
+    strangers
+        .lock()
+        .expect("nothing panics while it holds the lock")
+}
+
 /// Refuses a connection for which there is no room, in one write that may fail.
-fn turn_away(stream: TcpStream, remote: SocketAddr, loud: bool) {
-    let refusal = Refusal::TooManyConnections {
-        limit: CONNECTIONS_LIMIT,
-    };
-    if loud {
-        warn!(%remote, why = %refusal, "refused a connection");
-    }
+fn turn_away(stream: TcpStream, remote: SocketAddr, why: &Refusal) {
     let mut bytes = Vec::new();
-    frame::encode(&mut bytes, Kind::REFUSED, &refusal.message().encode());
+    frame::encode(&mut bytes, Kind::REFUSED, &why.message().encode());
     let told = stream
         .into_std()
         .and_then(|mut stream| stream.write_all(&bytes));

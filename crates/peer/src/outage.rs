@@ -1,5 +1,7 @@
 //! What is worth a line in the log when the same thing fails again and again.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How long failures of one kind go without a line.
@@ -59,30 +61,51 @@ impl Outage {
     }
 }
 
-/// How many lines strangers can cause: at most [`Quota::LINES`] in each [`Quota::SPAN`].
+/// Outages of those who connect and never become peers, by their addresses: a stranger that dials every two
+/// seconds, or a probe. However many there are, they cause at most [`Strangers::LINES`] lines in each
+/// [`Strangers::SPAN`].
 #[derive(Debug, Default)]
-pub(crate) struct Quota {
+pub(crate) struct Strangers {
+    outages: HashMap<IpAddr, Outage>,
     since: Duration,
-    used: u32,
+    lines: u32,
 }
 
-impl Quota {
+impl Strangers {
     /// Of lines.
     pub(crate) const LINES: u32 = 50;
 
     /// Of time.
     pub(crate) const SPAN: Duration = Duration::from_secs(10);
 
-    /// Whether one more line may be written.
-    pub(crate) fn take(&mut self, now: Duration) -> bool {
-        if now.saturating_sub(self.since) >= Quota::SPAN {
-            *self = Quota {
-                since: now,
-                used: 0,
-            };
+    /// How many addresses are remembered; beyond that all are forgotten, and the limit of lines has to do.
+    const ADDRESSES: usize = 1024;
+
+    /// Takes in a connection from an address. Whether it is worth telling.
+    pub(crate) fn accepted(&mut self, now: Duration, from: IpAddr) -> bool {
+        !self.outages.contains_key(&from) && self.take_line(now)
+    }
+
+    /// Takes in that a connection ended before a greeting. Whether it is worth telling.
+    pub(crate) fn failed(&mut self, now: Duration, from: IpAddr, why: &str) -> bool {
+        if self.outages.len() == Strangers::ADDRESSES && !self.outages.contains_key(&from) {
+            self.outages.clear();
         }
-        self.used = self.used.saturating_add(1);
-        self.used <= Quota::LINES
+        self.outages.entry(from).or_default().failed(now, why) && self.take_line(now)
+    }
+
+    /// Takes in that somebody at that address has greeted.
+    pub(crate) fn greeted(&mut self, from: IpAddr) {
+        self.outages.remove(&from);
+    }
+
+    fn take_line(&mut self, now: Duration) -> bool {
+        if now.saturating_sub(self.since) >= Strangers::SPAN {
+            self.since = now;
+            self.lines = 0;
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= Strangers::LINES
     }
 }
 
@@ -116,11 +139,38 @@ mod tests {
         assert!(outage.failed(s(12), "refused"));
     }
 
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::V4(n.into())
+    }
+
     #[test]
-    fn strangers_cannot_fill_the_log() {
-        let mut quota = Quota::default();
-        let lines = (0..1000).filter(|_| quota.take(s(1))).count();
-        assert_eq!(lines, Quota::LINES as usize);
-        assert!(quota.take(s(11)));
+    fn many_strangers_cannot_fill_the_log() {
+        let mut strangers = Strangers::default();
+        let told = (0..5000)
+            .filter(|&n| strangers.accepted(s(1), ip(n)))
+            .count()
+            + (0..5000)
+                .filter(|&n| strangers.failed(s(1), ip(n), "stranger"))
+                .count();
+        assert_eq!(told, Strangers::LINES as usize);
+        assert!(strangers.outages.len() <= Strangers::ADDRESSES);
+        assert!(strangers.accepted(s(11), ip(9999)));
+    }
+
+    #[test]
+    fn one_stranger_is_told_now_and_then() {
+        let mut strangers = Strangers::default();
+        let mut told = Vec::new();
+        for second in (0..60).step_by(2) {
+            if strangers.accepted(s(second), ip(1)) {
+                told.push((second, "accepted"));
+            }
+            if strangers.failed(s(second), ip(1), "stranger") {
+                told.push((second, "failed"));
+            }
+        }
+        assert_eq!(told, [(0, "accepted"), (0, "failed"), (30, "failed")]);
+        strangers.greeted(ip(1));
+        assert!(strangers.accepted(s(60), ip(1)));
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use base::{ClusterId, NodeId, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
 
 use crate::directory::{Admission, ConnectionId, Directory};
 use crate::frame::PAYLOAD_LIMIT;
@@ -264,8 +264,11 @@ impl Shared {
         drop(state);
         if let Some(peer) = lost {
             self.note_change();
+            let stopping = *why == HangUp::Stopping;
             let (node_id, why) = (peer.node_id, why.to_string());
-            warn!(node = %node_id, name = %peer.name, address = %peer.address, %why, "lost a peer");
+            let level = if stopping { Level::DEBUG } else { Level::WARN };
+            let (name, address) = (&peer.name, &peer.address);
+            log_at!(level, node = %node_id, %name, %address, %why, "lost a peer");
             (self.on_event)(Event::Lost { node_id, why });
             self.learn(node_id, peer.address);
         }
