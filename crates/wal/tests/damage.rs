@@ -336,3 +336,32 @@ fn a_refused_replay_says_where() {
         if *path == segment(1) && *offset > 12_288));
     assert!(refused.to_string().contains("no room for three"));
 }
+
+/// What came before was let go because this block was durable.
+#[test]
+fn the_oldest_segment_is_never_believed_to_be_empty_unless_it_is_the_first() {
+    let disk = Arc::new(MemDisk::new());
+    let (mut wal, _, _) = open(&disk).unwrap();
+    wal.append([
+        &entry(0, 1, 3000)[..],
+        &support::encode(0, Body::Purge { index: 1 })[..],
+    ])
+    .unwrap();
+    wal.sync().unwrap();
+    wal.append([&entry(0, 2, 3000)[..]]).unwrap();
+    wal.sync().unwrap();
+    support::upkeep(&mut wal);
+    drop(wal);
+    disk.kill();
+    assert!(!files(&disk).contains(&"log-0000000001.seg".to_owned()));
+    assert_eq!(open(&Arc::new(disk.duplicate())).unwrap().2.indexes(0), [2]);
+    let mut bytes = disk.contents(&segment(2));
+    bytes[12_288..].fill(0);
+    disk.set_contents(&segment(2), &bytes);
+    let refused = open(&disk).err();
+    assert!(
+        matches!(&refused, Some(WalError::Corrupt { path, offset: 12_288, .. })
+        if *path == segment(2)),
+        "{refused:?}"
+    );
+}
