@@ -158,7 +158,7 @@ fn docs(_: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static> {
 fn list(_: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static> {
     let name = |spec: &Spec| bulk(spec.name);
     let (kind, wanted) = match args[2..] {
-        [] => return Reply::Set(top_level().map(name).collect()),
+        [] => return Reply::Array(top_level().map(name).collect()),
         [word, kind, wanted] if is(word, "filterby") => (kind, wanted),
         _ => return SYNTAX,
     };

@@ -46,6 +46,10 @@ fn all_are_told_when_none_is_named() {
     );
     talk.say("HELLO 3");
     assert!(
+        talk.say("COMMAND LIST")
+            .starts_with(&format!("*{count}\r\n$"))
+    );
+    assert!(
         talk.say("COMMAND DOCS")
             .starts_with(&format!("%{count}\r\n$"))
     );
