@@ -22,10 +22,6 @@ mod effects;
 mod log_store;
 mod recovery;
 mod request;
-#[expect(
-    clippy::module_inception,
-    reason = "the crate is named for its main type"
-)]
 mod shard;
 mod snapshot;
 

@@ -100,6 +100,17 @@ impl LogStore {
     pub(crate) fn last(&self) -> u64 {
         self.base_index + self.entries.len() as u64
     }
+
+    pub(crate) fn last_term(&self) -> u64 {
+        self.entries
+            .back()
+            .map_or(self.base_term, |entry| entry.term)
+    }
+
+    /// The entries, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
 }
 
 impl Storage for LogStore {

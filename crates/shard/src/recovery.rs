@@ -1,6 +1,7 @@
 //! From a snapshot and the records of the log to a running shard.
 
 use base::Timestamp;
+use commands::log::BatchHeader;
 use keyspace::Keyspace;
 use raft::eraftpb::{Entry, HardState};
 use thiserror::Error;
@@ -83,8 +84,10 @@ impl Recovery {
     /// [`RecoveryError`] when it does not fit those before it.
     pub fn record(&mut self, body: &Body<'_>) -> Result<(), RecoveryError> {
         match *body {
-            // The snapshot, or a longer log in memory, has it already.
-            Body::Entry { index, .. } if index <= self.applied => {}
+            // The snapshot has it already, but not what came after it and contradicted it.
+            Body::Entry { index, .. } if index <= self.applied => {
+                self.log.truncate(self.applied + 1);
+            }
             Body::Entry {
                 term,
                 index,
@@ -147,8 +150,15 @@ impl Recovery {
         }
         // The snapshot may be newer than the last recorded hard state.
         hard_state.commit = hard_state.commit.max(self.applied);
+        let last_term = self.log.last_term();
+        if hard_state.term < last_term {
+            hard_state.term = last_term;
+            hard_state.vote = 0;
+        }
         self.log.set_hard_state(hard_state);
-        let stamp: Timestamp = self.keyspace.stamp();
+        // What is not known to be committed may yet be, and then comes before all that is proposed.
+        let tail = self.log.iter().filter_map(stamp_of);
+        let stamp = tail.fold(self.keyspace.stamp(), Timestamp::max);
         Ok((
             Shard::start(self.config, self.log, self.applied, stamp),
             self.keyspace,
@@ -167,4 +177,11 @@ impl Recovery {
             self.log.compact(self.applied);
         }
     }
+}
+
+/// The stamp of an entry; none of a new leader's first one. What cannot be read stops the shard when
+/// it is applied.
+fn stamp_of(entry: &Entry) -> Option<Timestamp> {
+    let header = BatchHeader::decode(&mut &entry.data[..]);
+    header.ok().map(|header| header.stamp)
 }
