@@ -77,6 +77,7 @@ fn verify(workspace: &Workspace, report: &mut Report) -> Result<()> {
             "--workspace",
             "--all-targets",
             "--locked",
+            "--keep-going",
             "--",
             "-D",
             "warnings",
