@@ -5,6 +5,7 @@ mod client;
 mod command;
 mod config;
 mod connection;
+mod data;
 mod info;
 mod records;
 
@@ -75,7 +76,7 @@ impl Node {
         });
         store.set_forming("no founder was met".into());
         let server = Server::new(config, facts, Arc::clone(&store), move || peers.clone());
-        let core = CoreServer::new(Core::new(0, store), &server, 1);
+        let core = CoreServer::new(Core::new(0, store), &server, Vec::new(), 1);
         Node { server, core }
     }
 

@@ -1,0 +1,161 @@
+//! Sessions of a node that holds data: where commands of the session and of the data meet.
+
+use std::rc::Rc;
+
+use cluster::Store;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::task::yield_now;
+
+use super::{Node, Talk};
+use crate::session::Step;
+
+/// A node with one shard, in a folder of its own.
+struct DataNode {
+    node: Node,
+    runtime: LocalRuntime,
+    _folder: TempDir,
+}
+
+impl DataNode {
+    fn new() -> DataNode {
+        let folder = TempDir::new().unwrap();
+        let node = Node::new(None);
+        let (log, snapshots) = (folder.path().join("log"), folder.path().join("snapshots"));
+        let store = node.core.core.store();
+        Store::found(&snapshots, 1, 1).unwrap();
+        store
+            .recover(&log, &snapshots, |failure| panic!("{failure}"))
+            .unwrap();
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+            .unwrap();
+        runtime.spawn_local(Rc::clone(&node.core.core).run());
+        runtime.block_on(async {
+            while store.read(0).is_none() {
+                store.tick();
+                yield_now().await;
+            }
+        });
+        DataNode {
+            node,
+            runtime,
+            _folder: folder,
+        }
+    }
+
+    /// Inline commands, one a line, all in one read; what comes back.
+    fn say(&self, talk: &mut Talk, lines: &str) -> String {
+        let input = lines.replace('\n', "\r\n") + "\r\n";
+        let mut input = input.as_bytes();
+        let mut output = Vec::new();
+        self.runtime.block_on(async {
+            while talk.closed.is_none() {
+                let mut consumed = 0;
+                let step =
+                    talk.session
+                        .take_commands(input, &mut consumed, &mut output, &talk.core);
+                input = &input[consumed..];
+                match step {
+                    Step::NeedsInput => break,
+                    Step::Flush => {}
+                    Step::Close(why) => talk.closed = Some(why),
+                    Step::Submit(commands) => {
+                        let response = talk.core.core.submit(0, commands).await;
+                        talk.session.answer(&response.outcome, &mut output);
+                    }
+                }
+            }
+        });
+        String::from_utf8(output).unwrap()
+    }
+}
+
+impl Drop for DataNode {
+    fn drop(&mut self) {
+        self.node.core.core.store().stop();
+    }
+}
+
+#[test]
+fn silence_counts_replies_of_writes_and_of_reads() {
+    let node = DataNode::new();
+    for (lines, reply) in [
+        (
+            "CLIENT REPLY SKIP\nINCR a\nINCR a\nGET a",
+            ":2\r\n$1\r\n2\r\n",
+        ),
+        (
+            "CLIENT REPLY SKIP\nGET a\nINCR a\nGET a",
+            ":3\r\n$1\r\n3\r\n",
+        ),
+        (
+            "INCR a\nCLIENT REPLY OFF\nINCR a\nGET a\nINCR a\nFOO\nCLIENT REPLY ON\nINCR a",
+            ":4\r\n+OK\r\n:7\r\n",
+        ),
+        (
+            "INCR a\nCLIENT REPLY SKIP\nSET b x\nINCR b\nPING",
+            ":8\r\n-ERR value is not an integer or out of range\r\n+PONG\r\n",
+        ),
+    ] {
+        let mut talk = node.node.connect();
+        assert_eq!(node.say(&mut talk, lines), reply, "{lines}");
+    }
+}
+
+#[test]
+fn replies_keep_the_order_of_the_commands() {
+    let node = DataNode::new();
+    let mut talk = node.node.connect();
+    let lines =
+        "SET a 1\nSELECT 1\nSET a 2\nGET a\nFOO\nSELECT 0\nGET a\nHELLO 3\nGET none\nDBSIZE";
+    let replies = node.say(&mut talk, lines);
+    let (before, after) = replies.split_once("%7\r\n").unwrap();
+    assert_eq!(
+        before,
+        "+OK\r\n+OK\r\n+OK\r\n$1\r\n2\r\n-ERR unknown command 'FOO', with args beginning with: \r\n\
+         +OK\r\n$1\r\n1\r\n"
+    );
+    assert!(after.ends_with("*0\r\n_\r\n:1\r\n"), "{after}");
+    let mut talk = node.node.connect();
+    assert_eq!(
+        node.say(&mut talk, "SET a 3\nPOST / HTTP/1.1\nGET a"),
+        "+OK\r\n"
+    );
+    assert!(talk.closed.is_some());
+}
+
+#[test]
+fn info_counts_keys_memory_and_errors() {
+    let node = DataNode::new();
+    let mut talk = node.node.connect();
+    node.say(
+        &mut talk,
+        "MSET a 1 b 2\nEXPIRE a 1000\nSELECT 9\nSET c 3\nINCRBY c x\nSETRANGE c -1 x",
+    );
+    let info = node.say(&mut talk, "INFO");
+    for part in [
+        "\r\n# Keyspace\r\ndb0:keys=2,expires=1,avg_ttl=0\r\ndb9:keys=1,expires=0,avg_ttl=0\r\n",
+        "\r\ncluster_state:ok\r\n",
+        "\r\nshards:1\r\nshards_led:1\r\n",
+        "\r\nerrorstat_ERR:count=2\r\n",
+        "\r\ntotal_error_replies:2\r\n",
+    ] {
+        assert!(info.contains(part), "{part} in {info}");
+    }
+    assert!(!info.contains("\r\nused_memory:0\r\n"), "{info}");
+}
+
+#[test]
+fn the_last_command_of_a_client_is_shown_with_its_subcommand() {
+    let node = DataNode::new();
+    let mut first = node.node.connect();
+    let mut second = node.node.connect();
+    node.say(&mut first, "SELECT 4\nOBJECT ENCODING a");
+    let list = node.say(&mut second, "CLIENT LIST ID 1");
+    assert!(
+        list.contains(" db=4 ") && list.contains(" cmd=object|encoding "),
+        "{list}"
+    );
+}
