@@ -25,7 +25,7 @@ use anyhow::{Context, anyhow};
 use base::{Clock, ClusterId, Incarnation, NodeId};
 use cluster::{Core, Founding, Store, SystemClock};
 use peer::{PeerState, Peers};
-use server::{Accepted, NodeFacts, PeerFacts, Server};
+use server::{Arrivals, NodeFacts, PeerFacts, Server};
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -128,10 +128,8 @@ pub(crate) fn run(
         ticks.abort();
         outcome
     });
-    if outcome.is_err() {
-        // What was not acknowledged may be lost; all else is on disk.
-        return outcome;
-    }
+    // After a failure there is nothing to put in order: what was acknowledged is on disk.
+    outcome?;
     end_cores.send_replace(true);
     join(cores)?;
     store.stop();
@@ -340,16 +338,16 @@ fn start_cores(
     listener: TcpListener,
     end: &watch::Receiver<bool>,
 ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
-    let (listener, accepted) = server::Listener::new(listener, store.cores());
+    let (listener, arrivals) = server::Listener::new(listener, store.cores());
     let mut listener = Some(listener);
     let mut threads = Vec::new();
-    for (index, accepted) in accepted.into_iter().enumerate() {
+    for (index, arrivals) in arrivals.into_iter().enumerate() {
         let core = CoreThread {
             index,
             store: Arc::clone(store),
             server: server.clone(),
             listener: listener.take(),
-            accepted,
+            arrivals,
             end: end.clone(),
         };
         let thread = thread::Builder::new()
@@ -366,7 +364,7 @@ struct CoreThread {
     server: Server,
     /// The first core accepts for all.
     listener: Option<server::Listener>,
-    accepted: Accepted,
+    arrivals: Arrivals,
     end: watch::Receiver<bool>,
 }
 
@@ -377,7 +375,7 @@ impl CoreThread {
             store,
             server,
             listener,
-            accepted,
+            arrivals,
             mut end,
         } = self;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -387,14 +385,15 @@ impl CoreThread {
             let core = Core::new(index, store);
             tokio::task::spawn_local(std::rc::Rc::clone(&core).run());
             let listening = listener.map(|listener| {
-                tokio::task::spawn_local(async {
-                    if let Err(error) = listener.run().await {
+                let server = server.clone();
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = listener.run(&server).await {
                         error!(%error, "clients are no longer accepted");
                     }
                 })
             });
             let serving =
-                tokio::task::spawn_local(server::serve(accepted, core, server.clone(), draw()));
+                tokio::task::spawn_local(server::serve(arrivals, core, server.clone(), draw()));
             // An error means that the main thread is gone, which is an end as well.
             drop(end.wait_for(|end| *end).await);
             if let Some(listening) = listening {

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::io::AsyncReadExt;
@@ -13,42 +13,134 @@ use tracing::debug;
 
 use crate::server::CoreServer;
 use crate::session::{Session, Step};
+use crate::stats::Stats;
 
-/// Serves the connection until either side ends it.
-pub(crate) async fn serve(stream: TcpStream, mut session: Session, server: Rc<CoreServer>) {
-    let client = session.client();
-    let killed = pin!(client.killed());
-    let mut connection = Connection {
-        stream,
-        killed,
-        input: Vec::new(),
-        server,
-    };
-    let outcome = connection.run(&mut session).await;
-    match outcome {
-        Ok(why) => debug!(client = client.id(), why, "the connection ended"),
-        Err(error) => debug!(client = client.id(), %error, "the connection broke"),
+/// A connection that a core serves.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// Decides which core serves it.
+    number: usize,
+    session: Session,
+    /// What was read and not yet taken; no memory while there is nothing.
+    input: Vec<u8>,
+}
+
+/// A connection on its way from one core to another.
+pub(crate) struct Moving {
+    stream: std::net::TcpStream,
+    number: usize,
+    session: Session,
+    input: Vec<u8>,
+}
+
+impl Moving {
+    pub(crate) fn client_id(&self) -> u64 {
+        self.session.client().id()
+    }
+
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Belongs to the calling thread's core from now on, which counts with `stats`.
+    pub(crate) fn arrive(self, stats: Arc<Stats>) -> io::Result<Connection> {
+        let Moving {
+            stream,
+            number,
+            mut session,
+            input,
+        } = self;
+        session.move_to(stats);
+        Ok(Connection {
+            stream: TcpStream::from_std(stream)?,
+            number,
+            session,
+            input,
+        })
     }
 }
 
-struct Connection<'k, 'c> {
-    stream: TcpStream,
-    killed: Pin<&'k mut Notified<'c>>,
-    /// What was read and not yet taken; no memory while there is nothing.
-    input: Vec<u8>,
-    server: Rc<CoreServer>,
+/// Why a core no longer serves a connection.
+enum End {
+    Closed(&'static str),
+    Moved,
 }
 
-impl Connection<'_, '_> {
-    async fn run(&mut self, session: &mut Session) -> io::Result<&'static str> {
-        let server = Rc::clone(&self.server);
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, number: usize, session: Session) -> Connection {
+        Connection {
+            stream,
+            number,
+            session,
+            input: Vec::new(),
+        }
+    }
+
+    pub(crate) fn client_id(&self) -> u64 {
+        self.session.client().id()
+    }
+
+    /// Serves it until either side ends it, or until it is to move to another core.
+    pub(crate) async fn serve(self, server: &CoreServer) -> Option<Moving> {
+        let Connection {
+            stream,
+            number,
+            mut session,
+            input,
+        } = self;
+        let client = session.client();
+        let ended = {
+            let killed = pin!(client.killed());
+            let mut serving = Serving {
+                stream,
+                killed,
+                input,
+                number,
+                server,
+            };
+            let ended = serving.run(&mut session).await;
+            ended.map(|end| (end, serving.stream, serving.input))
+        };
+        match ended {
+            Ok((End::Moved, stream, input)) => match stream.into_std() {
+                Ok(stream) => {
+                    return Some(Moving {
+                        stream,
+                        number,
+                        session,
+                        input,
+                    });
+                }
+                Err(error) => debug!(client = client.id(), %error, "the connection broke"),
+            },
+            Ok((End::Closed(why), ..)) => debug!(client = client.id(), why, "the connection ended"),
+            Err(error) => debug!(client = client.id(), %error, "the connection broke"),
+        }
+        None
+    }
+}
+
+struct Serving<'k, 'c, 's> {
+    stream: TcpStream,
+    killed: Pin<&'k mut Notified<'c>>,
+    input: Vec<u8>,
+    number: usize,
+    server: &'s CoreServer,
+}
+
+impl Serving<'_, '_, '_> {
+    async fn run(&mut self, session: &mut Session) -> io::Result<End> {
+        let server = self.server;
         let buffers = &server.buffers;
         let mut output = Vec::new();
         let mut more = false;
         loop {
             if !more {
+                if server.is_moved(self.number) {
+                    return Ok(End::Moved);
+                }
                 if !self.fill(session.needed()).await? {
-                    return Ok("the client hung up, or was hung up on");
+                    return Ok(End::Closed("the client hung up, or was hung up on"));
                 }
                 session.note_activity();
             }
@@ -56,7 +148,7 @@ impl Connection<'_, '_> {
                 output = buffers.take();
             }
             let mut consumed = 0;
-            let step = session.take_commands(&self.input, &mut consumed, &mut output, &server);
+            let step = session.take_commands(&self.input, &mut consumed, &mut output, server);
             self.consume(consumed);
             more = match step {
                 Step::NeedsInput => false,
@@ -69,13 +161,13 @@ impl Connection<'_, '_> {
                 Step::Flush => true,
                 Step::Close(why) => {
                     self.send(&output).await?;
-                    return Ok(why);
+                    return Ok(End::Closed(why));
                 }
             };
             // Replies wait for those to come, so that all go out in one write, up to a bound.
             if !more || output.len() >= session.flush_at() {
                 if !output.is_empty() && !self.send(&output).await? {
-                    return Ok("it was hung up on");
+                    return Ok(End::Closed("it was hung up on"));
                 }
                 buffers.give(std::mem::take(&mut output));
             }
@@ -84,11 +176,12 @@ impl Connection<'_, '_> {
 
     /// Reads once, at least one byte. `false` when the connection has ended or is to end.
     async fn fill(&mut self, needed: usize) -> io::Result<bool> {
-        let Connection {
+        let Serving {
             stream,
             killed,
             input,
             server,
+            ..
         } = self;
         loop {
             let readable = poll_fn(|context| match killed.as_mut().poll(context) {
@@ -134,7 +227,7 @@ impl Connection<'_, '_> {
                 Ok(written) if written == bytes.len() => return Ok(true),
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let Connection { stream, killed, .. } = self;
+                    let Serving { stream, killed, .. } = self;
                     let writable = poll_fn(|context| match killed.as_mut().poll(context) {
                         Poll::Ready(()) => Poll::Ready(Ok(false)),
                         Poll::Pending => stream.poll_write_ready(context).map_ok(|()| true),

@@ -13,6 +13,7 @@ mod buffers;
 mod clients;
 mod connection;
 mod listener;
+mod placement;
 mod rate;
 mod render;
 mod server;
@@ -20,5 +21,5 @@ mod session;
 mod session_commands;
 mod stats;
 
-pub use listener::{Accepted, Listener, serve};
+pub use listener::{Arrivals, Listener, serve};
 pub use server::{Config, NodeFacts, PeerFacts, Server};

@@ -8,43 +8,60 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{debug, warn};
 
+use crate::connection::Moving;
 use crate::server::{CoreServer, Server};
 
-/// The way of accepted connections to the cores.
+/// The listener of clients.
 #[derive(Debug)]
 pub struct Listener {
     listener: std::net::TcpListener,
-    cores: Vec<UnboundedSender<std::net::TcpStream>>,
+    cores: Cores,
+}
+
+/// The ways to the cores of a node.
+pub(crate) type Cores = Vec<UnboundedSender<Arrival>>;
+
+/// A connection that a core is to serve from now on.
+pub(crate) enum Arrival {
+    /// It was just accepted, as the connection of that number.
+    New(std::net::TcpStream, usize),
+    /// Another core served it before.
+    Moved(Box<Moving>),
 }
 
 /// After an error that time may heal, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The connections that a core is to serve.
+/// The connections that come to one core.
 #[derive(Debug)]
-pub struct Accepted(UnboundedReceiver<std::net::TcpStream>);
+pub struct Arrivals {
+    arrivals: UnboundedReceiver<Arrival>,
+    cores: Cores,
+}
 
 impl Listener {
     /// Takes a bound listener over, which must not block. Gives what each core is to [`serve`], in the
     /// cores' order.
-    pub fn new(listener: std::net::TcpListener, cores: usize) -> (Listener, Vec<Accepted>) {
-        let (cores, accepted) = (0..cores)
-            .map(|_| {
-                let (sender, receiver) = unbounded_channel();
-                (sender, Accepted(receiver))
+    pub fn new(listener: std::net::TcpListener, cores: usize) -> (Listener, Vec<Arrivals>) {
+        let (cores, receivers): (Cores, Vec<_>) = (0..cores).map(|_| unbounded_channel()).unzip();
+        let arrivals = receivers
+            .into_iter()
+            .map(|arrivals| Arrivals {
+                arrivals,
+                cores: cores.clone(),
             })
-            .unzip();
-        (Listener { listener, cores }, accepted)
+            .collect();
+        (Listener { listener, cores }, arrivals)
     }
 
-    /// Accepts connections and hands them to the cores in turn, until the cores are gone. Runs inside
-    /// a runtime.
+    /// Accepts connections and hands them to the cores that serve clients, until the cores are gone.
+    /// Runs inside a runtime.
     ///
     /// # Errors
     /// When the runtime does not take the listener.
-    pub async fn run(self) -> std::io::Result<()> {
+    pub async fn run(self, server: &Server) -> std::io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let mut next = 0;
+        let mut number = 0;
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, address)) => {
@@ -57,29 +74,45 @@ impl Listener {
                     continue;
                 }
             };
-            let handed = stream
+            let core = &self.cores[server.placement().core_of(number)];
+            match stream
                 .into_std()
-                .map(|stream| self.cores[next].send(stream));
-            match handed {
+                .map(|stream| core.send(Arrival::New(stream, number)))
+            {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Ok(()),
                 Err(error) => warn!(%error, "a client was lost between two cores"),
             }
-            next = (next + 1) % self.cores.len();
+            number = number.wrapping_add(1);
         }
     }
 }
 
 /// Serves the connections of one core, for ever. Runs on that core's thread.
-pub async fn serve(mut accepted: Accepted, core: Rc<Core>, server: Server, random_seed: u64) {
-    let core = CoreServer::new(core, &server, random_seed);
-    while let Some(stream) = accepted.0.recv().await {
-        let adopted = stream
-            .set_nodelay(true)
-            .and_then(|()| TcpStream::from_std(stream));
-        match adopted {
-            Ok(stream) => core.start(stream, &server),
-            Err(error) => debug!(%error, "a client was gone before it was served"),
+pub async fn serve(arrivals: Arrivals, core: Rc<Core>, server: Server, random_seed: u64) {
+    let Arrivals {
+        mut arrivals,
+        cores,
+    } = arrivals;
+    let index = core.index();
+    server.placement().note_thread(index);
+    if index == 0 {
+        let server = server.clone();
+        tokio::task::spawn_local(async move { server.placement().follow_load().await });
+    }
+    let core = CoreServer::new(core, &server, cores, random_seed);
+    while let Some(arrival) = arrivals.recv().await {
+        match arrival {
+            Arrival::New(stream, number) => {
+                let adopted = stream
+                    .set_nodelay(true)
+                    .and_then(|()| TcpStream::from_std(stream));
+                match adopted {
+                    Ok(stream) => core.start(stream, number, &server),
+                    Err(error) => debug!(%error, "a client was gone before it was served"),
+                }
+            }
+            Arrival::Moved(moving) => core.take_over(*moving),
         }
     }
 }

@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 
 use crate::buffers::Buffers;
 use crate::clients::Clients;
-use crate::connection;
+use crate::connection::{Connection, Moving};
+use crate::listener::{Arrival, Cores};
+use crate::placement::Placement;
 use crate::rate::Rate;
 use crate::session::Session;
 use crate::stats::{Stats, Totals};
@@ -98,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) facts: NodeFacts,
     peers: Peers,
     pub(crate) clients: Clients,
+    placement: Placement,
     stats: Vec<Arc<Stats>>,
     /// What had been counted when `CONFIG RESETSTAT` was last called.
     stats_reset: Mutex<Totals>,
@@ -113,6 +116,8 @@ pub(crate) struct CoreServer {
     pub(crate) core: Rc<Core>,
     pub(crate) buffers: Buffers,
     pub(crate) stats: Arc<Stats>,
+    shared: Arc<Shared>,
+    cores: Cores,
     random: Cell<u64>,
 }
 
@@ -133,6 +138,7 @@ impl Server {
             facts,
             peers: Box::new(peers),
             clients: Clients::default(),
+            placement: Placement::new(store.cores()),
             stats,
             stats_reset: Mutex::default(),
             rate: Mutex::new(rate),
@@ -143,6 +149,10 @@ impl Server {
         Server {
             shared: Arc::new(shared),
         }
+    }
+
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.shared.placement
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -268,12 +278,14 @@ impl Shared {
 }
 
 impl CoreServer {
-    pub(crate) fn new(core: Rc<Core>, server: &Server, seed: u64) -> Rc<CoreServer> {
+    pub(crate) fn new(core: Rc<Core>, server: &Server, cores: Cores, seed: u64) -> Rc<CoreServer> {
         let stats = Arc::clone(&server.shared.stats[core.index()]);
         Rc::new(CoreServer {
             core,
             buffers: Buffers::default(),
             stats,
+            shared: Arc::clone(&server.shared),
+            cores,
             random: Cell::new(seed),
         })
     }
@@ -287,7 +299,7 @@ impl CoreServer {
     }
 
     /// Serves a connection that was accepted, or tells its client why not.
-    pub(crate) fn start(self: &Rc<Self>, stream: TcpStream, server: &Server) {
+    pub(crate) fn start(self: &Rc<Self>, stream: TcpStream, number: usize, server: &Server) {
         self.stats.note_connection();
         let shared = Arc::clone(server.shared());
         let addresses = stream
@@ -316,13 +328,43 @@ impl CoreServer {
             refuse(&stream, b"-ERR max number of clients reached\r\n");
             return;
         };
+        let session = Session::new(shared, client, Arc::clone(&self.stats));
+        self.serve(Connection::new(stream, number, session));
+    }
+
+    /// Serves a connection that another core served before.
+    pub(crate) fn take_over(self: &Rc<Self>, moving: Moving) {
+        let id = moving.client_id();
+        match moving.arrive(Arc::clone(&self.stats)) {
+            Ok(connection) => self.serve(connection),
+            Err(error) => {
+                tracing::warn!(client = id, %error, "a client was lost between two cores");
+                self.shared.clients.remove(id);
+            }
+        }
+    }
+
+    fn serve(self: &Rc<Self>, connection: Connection) {
         let core = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let id = client.id();
-            let session = Session::new(Arc::clone(&shared), client, Arc::clone(&core.stats));
-            connection::serve(stream, session, core).await;
-            shared.clients.remove(id);
+            let id = connection.client_id();
+            let moved = match connection.serve(&core).await {
+                None => false,
+                Some(moving) => {
+                    let target = &core.cores[core.shared.placement.core_of(moving.number())];
+                    // The other end goes only when the node stops.
+                    target.send(Arrival::Moved(Box::new(moving))).is_ok()
+                }
+            };
+            if !moved {
+                core.shared.clients.remove(id);
+            }
         });
+    }
+
+    /// Whether another core is to serve the connection of that number.
+    pub(crate) fn is_moved(&self, number: usize) -> bool {
+        self.shared.placement.core_of(number) != self.core.index()
     }
 }
 

@@ -108,6 +108,11 @@ impl Session {
         Arc::clone(&self.client)
     }
 
+    /// Another core serves the client from now on, and counts here.
+    pub(crate) fn move_to(&mut self, stats: Arc<Stats>) {
+        self.stats = stats;
+    }
+
     /// A hint how many more bytes the command at hand needs.
     pub(crate) fn needed(&self) -> usize {
         self.parser.needed()
