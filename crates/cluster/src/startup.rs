@@ -126,6 +126,7 @@ impl Store {
     ) -> Result<(), OpenError> {
         let started = Instant::now();
         let snapshots = open_snapshots(snapshot_dir)?;
+        let mut random = Random::new(self.config().random_seed);
         let mut recoveries = BTreeMap::new();
         let mut snapshot_bytes = 0;
         for id in newest(snapshots.list().map_err(OpenError::Snapshots)?) {
@@ -135,6 +136,7 @@ impl Store {
                 shard: id.shard,
                 replica: id.replica,
                 election_ticks: self.config().election_ticks,
+                seed: random.draw(),
             };
             recoveries.insert(
                 id.shard,
@@ -194,7 +196,6 @@ impl Store {
             );
         }
         let (mut entries, mut bytes) = (0, 0);
-        let mut random = Random::new(self.config().random_seed);
         let mut cells = Vec::new();
         for (_, recovery) in recoveries.into_values() {
             let replayed = recovery.replayed();

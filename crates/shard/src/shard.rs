@@ -28,6 +28,8 @@ pub struct Config {
     pub replica: ReplicaId,
     /// The least election timeout, in ticks; a tick is one heartbeat.
     pub election_ticks: usize,
+    /// What election timeouts are drawn from. Replicas of a shard need different ones.
+    pub seed: u64,
 }
 
 /// One replica of a shard.
@@ -46,8 +48,8 @@ pub struct Shard {
     persisted: Mark,
     /// Whether the commit index moved since a hard state was last recorded.
     commit_unrecorded: bool,
-    /// Whether an entry of the present term has been applied, as reads need.
-    term_applied: bool,
+    /// The term of the last applied entry; reads need it to be the present one.
+    applied_term: u64,
 }
 
 struct InFlight {
@@ -89,7 +91,7 @@ impl Shard {
             handed_out: Mark(0),
             persisted: Mark(0),
             commit_unrecorded: false,
-            term_applied: false,
+            applied_term: 0,
         }
     }
 
@@ -101,7 +103,9 @@ impl Shard {
     /// Whether reads of the keyspace are linearizable now: this replica is the only voter, it leads,
     /// and an entry of its term is applied.
     pub fn may_read(&self) -> bool {
-        self.is_leader() && self.term_applied && self.raft.store().voters().len() == 1
+        self.is_leader()
+            && self.applied_term == self.term()
+            && self.raft.store().voters().len() == 1
     }
 
     /// The index of the last applied entry.
@@ -187,7 +191,17 @@ impl Shard {
 
     /// One heartbeat has passed.
     pub fn tick(&mut self) {
+        // Raft draws a timeout whenever role or term change, but looks at it in a tick alone.
+        let timeout = self.election_timeout();
+        self.raft.raft.set_randomized_election_timeout(timeout);
         self.raft.tick();
+    }
+
+    /// How many ticks without a leader make this replica campaign: a number from `election_ticks` to
+    /// less than twice that, another one in each term.
+    fn election_timeout(&self) -> usize {
+        let least = self.config.election_ticks;
+        least + (mixed(self.config.seed, self.term()) % least as u64) as usize
     }
 
     /// Gathers what is to be persisted, and what became committed.
@@ -257,7 +271,7 @@ impl Shard {
             let requests = self.requests_of(&entry, effects);
             apply_entry(&entry, requests, keyspace, effects);
             self.applied = entry.index;
-            self.term_applied |= entry.term == self.term();
+            self.applied_term = entry.term;
         }
         self.committed = committed;
         self.stamp = self.stamp.max(keyspace.stamp());
@@ -321,6 +335,14 @@ impl Shard {
         };
         record.encode(&mut effects.records);
     }
+}
+
+/// SplitMix64: the number at that place of the sequence that the seed begins.
+fn mixed(seed: u64, place: u64) -> u64 {
+    let value = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 /// Runs one entry. `requests` are those that it was made of, or none on a replica that did not
@@ -487,3 +509,6 @@ fn run_read<'r>(
     )
     .into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -290,6 +290,7 @@ pub(crate) fn config() -> Config {
         shard: SHARD,
         replica: REPLICA,
         election_ticks: 5,
+        seed: 1,
     }
 }
 
