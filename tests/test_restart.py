@@ -58,6 +58,16 @@ def test_a_node_stops_although_clients_hold_on(make_node):
         connection.closed()
 
 
+def test_a_node_that_says_ready_is(make_node):
+    node = make_node()
+    for number in range(20):
+        node.start()
+        with node.connect() as connection:
+            assert connection.call("GET", "starts") == (str(number).encode() if number else None)
+            assert connection.call("INCR", "starts") == number + 1
+        node.kill()
+
+
 def test_the_start_says_what_it_replayed(make_node):
     node = make_node().start()
     client = node.client()
