@@ -291,6 +291,32 @@ fn a_snapshot_that_cannot_be_is_refused_though_its_checksums_match() {
 }
 
 #[test]
+fn entries_out_of_order_are_refused() {
+    let mut keyspace = Keyspace::new(42);
+    for key in ["{t}a", "{t}b"] {
+        keyspace.set(Db::default(), key.as_bytes(), b"value", Expiry::Clear);
+    }
+    // Both entries take as many bytes.
+    let swapped = forged(&whole_snapshot(&mut keyspace), |parts| {
+        let body_end = parts[1].len() - 4;
+        let body = &mut parts[1][16..body_end];
+        let half = body.len() / 2;
+        body.rotate_left(half);
+    });
+    let error = load(&swapped, 100).err();
+    assert!(
+        matches!(
+            error,
+            Some(SnapshotError::Malformed {
+                what: "entries are out of order",
+                ..
+            })
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn a_key_that_stands_twice_is_refused() {
     let mut keyspace = Keyspace::new(42);
     keyspace.set(Db::default(), b"key", b"value", Expiry::Clear);
