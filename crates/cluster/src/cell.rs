@@ -7,6 +7,7 @@ use std::sync::{Mutex, RwLock, RwLockReadGuard, TryLockError};
 use base::Clock;
 use keyspace::Keyspace;
 use shard::{Effects, Mark, Refusal, Request, Response, Shard};
+use tokio::sync::Notify;
 use tracing::error;
 
 use crate::log::{LogNumber, LogWriter};
@@ -21,6 +22,8 @@ use crate::random::Random;
 pub(crate) struct Cell {
     keyspace: RwLock<Keyspace>,
     may_read: AtomicBool,
+    /// Wakes those who wait for `may_read`.
+    became_readable: Notify,
     inbox: Mutex<Vec<Request>>,
     ticks: AtomicU32,
     work: AtomicBool,
@@ -52,6 +55,7 @@ impl Cell {
         Cell {
             keyspace: RwLock::new(keyspace),
             may_read: AtomicBool::new(false),
+            became_readable: Notify::new(),
             inbox: Mutex::default(),
             ticks: AtomicU32::new(0),
             work: AtomicBool::new(true),
@@ -68,6 +72,18 @@ impl Cell {
     pub(crate) fn read(&self) -> Option<RwLockReadGuard<'_, Keyspace>> {
         let keyspace = self.keyspace_for_status();
         self.may_read.load(Ordering::Acquire).then_some(keyspace)
+    }
+
+    /// Waits until reads are linearizable.
+    pub(crate) async fn readable(&self) {
+        loop {
+            // Registered before the look, so that no change between the two is missed.
+            let became_readable = self.became_readable.notified();
+            if self.may_read.load(Ordering::Acquire) {
+                return;
+            }
+            became_readable.await;
+        }
     }
 
     /// The keyspace, whether it is up to date or not.
@@ -206,7 +222,10 @@ impl Cell {
                 self.with_keyspace(|keyspace| shard.apply(keyspace, effects));
             }
         }
-        self.may_read.store(shard.may_read(), Ordering::Release);
+        let may_read = shard.may_read();
+        if self.may_read.swap(may_read, Ordering::AcqRel) != may_read {
+            self.became_readable.notify_waiters();
+        }
         log.drop_elsewhere(&mut effects.discarded);
         responses.append(&mut effects.responses);
     }

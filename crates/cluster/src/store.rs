@@ -136,6 +136,14 @@ impl Store {
         }
     }
 
+    /// Waits until every shard here serves. Returns at once while there are none.
+    pub async fn serving(&self) {
+        let cells = self.running().map(|running| running.cells.iter());
+        for cell in cells.into_iter().flatten() {
+            cell.readable().await;
+        }
+    }
+
     /// The keyspace of a shard for reading, if its reads are linearizable now.
     pub fn read(&self, shard: usize) -> Option<ReadGuard<'_>> {
         let keyspace = self.running()?.cells[shard].read()?;

@@ -66,7 +66,7 @@ fn start(arguments: &StartArguments) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("{error:#}");
+            error!("{}", in_full(&error));
             ExitCode::from(FAILED)
         }
     }
@@ -80,6 +80,18 @@ fn bench(arguments: &BenchArgs) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The error and its causes, but for those whose words it has said already.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 /// Says what is wrong with the command line or the configuration, one line for each thing.

@@ -115,12 +115,13 @@ pub(crate) fn run(
     };
     let server = new_server(&config, facts, &store, redis_address, peers.clone());
     let (end_cores, end) = watch::channel(false);
-    let cores = start_cores(&store, &server, redis_listener, &end)?;
+    let (open, opened) = watch::channel(false);
+    let cores = start_cores(&store, &server, redis_listener, &opened, &end)?;
 
     let outcome = runtime.block_on(async {
         let ticks = tokio::spawn(tick(Arc::clone(&store), config.cluster.heartbeat));
         let outcome = tokio::select! {
-            outcome = live(&node, &mut identity, &peers, &config, redis_address, stop) => outcome,
+            outcome = live(&node, &mut identity, &peers, &config, redis_address, &open, stop) => outcome,
             failure = failure_of(failure) => Err(anyhow!(
                 "the log cannot be written, and nothing more can be acknowledged: {failure}"
             )),
@@ -170,13 +171,15 @@ impl Node {
     }
 }
 
-/// Founds if that is to be done, says that the node is ready, and waits for the signal to stop.
+/// Founds if that is to be done, opens the door to clients once they can be served or told why not,
+/// says that the node is ready, and waits for the signal to stop.
 async fn live(
     node: &Node,
     identity: &mut Identity,
     peers: &Peers,
     config: &Config,
     redis_address: SocketAddr,
+    open: &watch::Sender<bool>,
     mut stop: Stop,
 ) -> anyhow::Result<()> {
     let mut changed = peers.changed();
@@ -190,6 +193,7 @@ async fn live(
                 if told.as_ref() != Some(&reason) {
                     info!(reason, "no data is served yet");
                     node.store.set_forming(reason.clone());
+                    open.send_replace(true);
                     told = Some(reason);
                 }
                 tokio::select! {
@@ -202,11 +206,20 @@ async fn live(
             }
         }
     }
-    info!(
-        "ready to serve: redis-cli -h {} -p {}",
-        redis_address.ip(),
-        redis_address.port()
-    );
+    tokio::select! {
+        () = node.store.serving() => {
+            open.send_replace(true);
+            info!(
+                "ready to serve: redis-cli -h {} -p {}",
+                redis_address.ip(),
+                redis_address.port()
+            );
+        }
+        signal = stop.wait_for(Option::is_some) => {
+            signal.context("the signals are no longer heard")?;
+            return Ok(());
+        }
+    }
     stop.wait_for(Option::is_some)
         .await
         .context("the signals are no longer heard")?;
@@ -336,6 +349,7 @@ fn start_cores(
     store: &Arc<Store>,
     server: &Server,
     listener: TcpListener,
+    opened: &watch::Receiver<bool>,
     end: &watch::Receiver<bool>,
 ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
     let (listener, arrivals) = server::Listener::new(listener, store.cores());
@@ -348,6 +362,7 @@ fn start_cores(
             server: server.clone(),
             listener: listener.take(),
             arrivals,
+            opened: opened.clone(),
             end: end.clone(),
         };
         let thread = thread::Builder::new()
@@ -364,6 +379,8 @@ struct CoreThread {
     server: Server,
     /// The first core accepts for all.
     listener: Option<server::Listener>,
+    /// Turns true when clients may be let in; until then they wait at the port.
+    opened: watch::Receiver<bool>,
     arrivals: Arrivals,
     end: watch::Receiver<bool>,
 }
@@ -375,6 +392,7 @@ impl CoreThread {
             store,
             server,
             listener,
+            mut opened,
             arrivals,
             mut end,
         } = self;
@@ -387,6 +405,8 @@ impl CoreThread {
             let listening = listener.map(|listener| {
                 let server = server.clone();
                 tokio::task::spawn_local(async move {
+                    // An error means that the main thread is gone, and the end comes anyway.
+                    drop(opened.wait_for(|opened| *opened).await);
                     if let Err(error) = listener.run(&server).await {
                         error!(%error, "clients are no longer accepted");
                     }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -314,7 +315,7 @@ impl CoreServer {
             && !shared.needs_password()
         {
             self.stats.note_rejected();
-            refuse(&stream, DENIED);
+            refuse(stream, DENIED);
             return;
         }
         let most = shared.max_clients();
@@ -325,7 +326,7 @@ impl CoreServer {
                 .add(address, local_address, descriptor, shared.now(), most)
         else {
             self.stats.note_rejected();
-            refuse(&stream, b"-ERR max number of clients reached\r\n");
+            refuse(stream, b"-ERR max number of clients reached\r\n");
             return;
         };
         let session = Session::new(shared, client, Arc::clone(&self.stats));
@@ -376,8 +377,12 @@ password is set, so it only serves clients of this machine. Set redis.password, 
 redis.bind_host to 127.0.0.1.\r\n";
 
 /// Tells the client as much as its socket takes at once.
-fn refuse(stream: &TcpStream, why: &[u8]) {
-    if let Err(error) = stream.try_write(why) {
+fn refuse(stream: TcpStream, why: &[u8]) {
+    // The runtime does not know yet that the socket takes something.
+    let told = stream
+        .into_std()
+        .and_then(|mut stream| stream.write_all(why));
+    if let Err(error) = told {
         tracing::debug!(%error, "a refused client did not take the reason");
     }
 }
