@@ -7,7 +7,7 @@ use base::Db;
 use cluster::{Commands, ReadGuard, Refusal};
 use commands::{Command, Flags, Handler, ReadContext, Reply, Spec};
 use keyspace::Keyspace;
-use resp::{Parser, Protocol, ProtocolError};
+use resp::{Limits, Parser, Protocol, ProtocolError};
 
 use crate::clients::Client;
 use crate::render::render;
@@ -179,6 +179,7 @@ impl Session {
             gathered: server.buffers.take_commands(),
         };
         let mut taken = 0;
+        let mut looked_ahead = 0;
         let mut last = None;
         let step = loop {
             if taking.output.len() >= FLUSH_BYTES || taking.gathered.size_bytes() >= SUBMIT_BYTES {
@@ -186,6 +187,13 @@ impl Session {
             }
             let rest = &input[*consumed..];
             let replied_bytes = taking.output.len();
+            if looked_ahead == 0
+                && !rest.is_empty()
+                && let Some(keyspace) = &taking.keyspace
+            {
+                looked_ahead = look_ahead(rest, &limits, self.db, keyspace);
+            }
+            looked_ahead = looked_ahead.saturating_sub(1);
             let (length, outcome) = match self.parser.parse(rest, &limits, &mut args) {
                 Ok(None) => break Step::NeedsInput,
                 Ok(Some(length)) if args.is_empty() => {
@@ -426,6 +434,27 @@ impl Session {
             self.shared.store().why_not()
         ))
     }
+}
+
+/// Asks for the memory of the keys of the next commands together, as far as they have arrived: one
+/// after another, each read would wait for its own. Tells how many commands that were, at least 1.
+fn look_ahead(bytes: &[u8], limits: &Limits, db: Db, keyspace: &Keyspace) -> usize {
+    const AT_MOST: usize = 16;
+    let mut parser = Parser::new();
+    let mut args = Vec::with_capacity(8);
+    let mut keys: [&[u8]; AT_MOST] = [&[]; AT_MOST];
+    let (mut at, mut commands) = (0, 0);
+    while commands < AT_MOST
+        && let Ok(Some(length)) = parser.parse(&bytes[at..], limits, &mut args)
+    {
+        at += length;
+        keys[commands] = args.get(1).copied().unwrap_or_default();
+        commands += 1;
+    }
+    if commands > 1 {
+        keyspace.prefetch(keys[..commands].iter().map(|key| (db, *key)));
+    }
+    commands.max(1)
 }
 
 const NOAUTH: Reply<'static> = Reply::Error(Cow::Borrowed("NOAUTH Authentication required."));
