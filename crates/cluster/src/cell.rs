@@ -8,7 +8,7 @@ use base::Clock;
 use keyspace::Keyspace;
 use shard::{Effects, Mark, Refusal, Request, Response, Shard};
 use tokio::sync::Notify;
-use tracing::error;
+use wal::WalError;
 
 use crate::log::{LogNumber, LogWriter};
 use crate::random::Random;
@@ -37,6 +37,18 @@ struct Turn {
     effects: Effects,
     /// What was handed to the log and is not known to be durable, oldest first.
     unpersisted: VecDeque<(LogNumber, Mark)>,
+    log_state: LogState,
+}
+
+/// Whether the log takes the shard's records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LogState {
+    Takes,
+    /// The disk is full. The records that it did not take wait in the effects, and with them all that
+    /// would come after.
+    Full,
+    /// It was damaged. The process is about to end; until then nothing moves.
+    Failed,
 }
 
 /// How a shard stands, for people.
@@ -64,6 +76,7 @@ impl Cell {
                 random,
                 effects: Effects::default(),
                 unpersisted: VecDeque::new(),
+                log_state: LogState::Takes,
             }),
         }
     }
@@ -166,7 +179,11 @@ impl Cell {
             random,
             effects,
             unpersisted,
+            log_state,
         } = turn;
+        if *log_state == LogState::Failed {
+            return;
+        }
         let ticks = self.ticks.swap(0, Ordering::Relaxed);
         // After a stop of the process there may be many; Raft need not relive them all.
         for _ in 0..ticks.min(MAX_TICKS) {
@@ -184,20 +201,23 @@ impl Cell {
         if let Some(mark) = persisted {
             shard.persisted(mark);
         }
-        let requests =
-            std::mem::take(&mut *self.inbox.lock().expect("no holder of this lock panics"));
+        let requests = if log.is_congested() {
+            Vec::new()
+        } else {
+            self.take_requests()
+        };
         if !requests.is_empty() {
             let size = requests
                 .iter()
                 .map(|request| request.commands.size_bytes())
                 .sum();
-            if log.has_room(size) {
+            if *log_state == LogState::Takes && log.has_room(size) {
                 shard.propose(clock.now(), random.draw(), requests, effects);
             } else {
                 Shard::refuse(requests, Refusal::DiskFull, effects);
             }
         }
-        if ticks > 0 && log.has_room(0) {
+        if ticks > 0 && *log_state == LogState::Takes && log.has_room(0) {
             let now = clock.now();
             if shard.wants_sweep(&self.keyspace_for_status(), now) {
                 shard.propose(now, random.draw(), Vec::new(), effects);
@@ -205,16 +225,23 @@ impl Cell {
         }
         loop {
             shard.advance(effects);
-            if let Some(mark) = effects.mark.take() {
+            if let Some(mark) = effects.mark {
                 match log.append(&mut effects.records) {
                     Ok((_, true)) => shard.persisted(mark),
                     Ok((number, false)) => unpersisted.push_back((number, mark)),
+                    Err(WalError::NoRoom { .. }) => {
+                        // The next tick tries again.
+                        *log_state = LogState::Full;
+                        break;
+                    }
                     Err(failure) => {
-                        // Nothing of this was acknowledged, and the process is about to end.
-                        error!(%failure, "the log cannot be written");
+                        *log_state = LogState::Failed;
+                        log.fail(&failure);
                         return;
                     }
                 }
+                effects.mark = None;
+                *log_state = LogState::Takes;
             } else if !shard.has_committed() {
                 break;
             }
@@ -230,6 +257,29 @@ impl Cell {
         responses.append(&mut effects.responses);
     }
 }
+
+impl Cell {
+    /// Takes the requests that wait, up to a size that one entry should not exceed by much.
+    fn take_requests(&self) -> Vec<Request> {
+        let mut inbox = self.inbox.lock().expect("no holder of this lock panics");
+        let mut size = 0;
+        let fitting = inbox.iter().take_while(|request| {
+            let fits = size < ENTRY_BYTES;
+            size += request.commands.size_bytes();
+            fits
+        });
+        let fitting = fitting.count();
+        if fitting == inbox.len() {
+            return std::mem::take(&mut *inbox);
+        }
+        let rest = inbox.split_off(fitting);
+        self.note_work();
+        std::mem::replace(&mut *inbox, rest)
+    }
+}
+
+/// Requests are put into one entry until it is this large.
+const ENTRY_BYTES: usize = 16 << 20;
 
 /// More ticks than any timeout is long, so that a stop of the process is noticed.
 const MAX_TICKS: u32 = 100;

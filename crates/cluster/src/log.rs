@@ -34,9 +34,11 @@ pub(crate) struct LogWriter {
     room: AtomicU64,
     /// What is pending and will take up some of that room.
     pending_bytes: AtomicU64,
+    segment_size_bytes: u64,
     upkeep_requested: AtomicBool,
     chores: Mutex<Option<Sender<Chore>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    on_failure: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -56,6 +58,11 @@ enum Chore {
 const RESERVED_BYTES: u64 = 64 << 10;
 /// The records of one commit group are gathered in memory that is kept up to this size.
 const KEPT_BYTES: usize = 8 << 20;
+/// With more pending than this, requests wait at their shard. It keeps what one append takes well below
+/// [`wal::MAX_APPEND_BYTES`].
+const CONGESTED_BYTES: u64 = 64 << 20;
+/// While the disk is full, pending records are tried again this often.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// With nothing to write for this long, the log notes down that all it holds is synced.
 const IDLE: Duration = Duration::from_millis(20);
 const EVERY_SECOND: Duration = Duration::from_secs(1);
@@ -74,6 +81,7 @@ impl LogWriter {
     /// written: nothing may be acknowledged from then on, and the process must end.
     pub(crate) fn start(
         wal: Wal<RealDisk>,
+        segment_size_bytes: u64,
         fsync: Fsync,
         on_durable: impl Fn() + Send + 'static,
         on_failure: impl Fn(&str) + Send + Sync + 'static,
@@ -87,9 +95,11 @@ impl LogWriter {
             pending_changed: Condvar::new(),
             durable: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
+            segment_size_bytes,
             upkeep_requested: AtomicBool::new(false),
             chores: Mutex::new(Some(chores)),
             threads: Mutex::default(),
+            on_failure: Box::new(on_failure),
         });
         let writer = Arc::clone(&log);
         let writer = std::thread::Builder::new()
@@ -101,7 +111,7 @@ impl LogWriter {
                     Fsync::Never => writer.wait_for_stop(),
                 };
                 if let Err(failure) = outcome {
-                    on_failure(&failure.to_string());
+                    writer.fail(&failure);
                 }
             })?;
         let keeper = Arc::clone(&log);
@@ -115,6 +125,10 @@ impl LogWriter {
 
     /// Takes the records, in order, and leaves the buffer empty. Tells their number and whether they
     /// are durable already, as far as the setting asks.
+    ///
+    /// # Errors
+    /// With [`WalError::NoRoom`] nothing was taken and the same may be tried again. After any other
+    /// error, [`LogWriter::fail`] is to be told.
     pub(crate) fn append(&self, records: &mut Vec<u8>) -> Result<(LogNumber, bool), WalError> {
         if self.fsync == Fsync::Always {
             self.pending_bytes
@@ -139,9 +153,19 @@ impl LogWriter {
         let outcome = wal.append([records.as_slice()]);
         self.note_room(&wal);
         drop(wal);
-        records.clear();
         outcome?;
+        records.clear();
         Ok((LogNumber(0), true))
+    }
+
+    /// The log can no longer be written: nothing may be acknowledged from now on, and the process ends.
+    pub(crate) fn fail(&self, failure: &WalError) {
+        (self.on_failure)(&failure.to_string());
+    }
+
+    /// Whether so much waits for the log that more should wait elsewhere.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.pending_bytes.load(Ordering::Relaxed) > CONGESTED_BYTES
     }
 
     /// All records up to here are durable.
@@ -149,8 +173,12 @@ impl LogWriter {
         LogNumber(self.durable.load(Ordering::Acquire))
     }
 
-    /// Whether so many bytes of commands can surely be appended.
+    /// Whether so many bytes of commands can surely be appended. More than a segment holds can never
+    /// be sure: that is to be tried.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        if bytes as u64 + 2 * RESERVED_BYTES > self.segment_size_bytes {
+            return true;
+        }
         let taken = self.pending_bytes.load(Ordering::Relaxed) + bytes as u64 + RESERVED_BYTES;
         self.room.load(Ordering::Relaxed) >= taken
     }
@@ -248,9 +276,8 @@ impl LogWriter {
             std::mem::swap(&mut pending.records, &mut records);
             let number = pending.number;
             drop(pending);
+            self.append_patiently(&records)?;
             let mut wal = lock(&self.wal);
-            wal.append([records.as_slice()])?;
-            self.note_room(&wal);
             self.pending_bytes
                 .fetch_sub(records.len() as u64, Ordering::Relaxed);
             wal.sync()?;
@@ -260,6 +287,25 @@ impl LogWriter {
             records.shrink_to(KEPT_BYTES);
             self.durable.store(number, Ordering::Release);
             on_durable();
+        }
+    }
+
+    /// Appends, and waits for room where the disk is full: the records are part of the shards' logs
+    /// already.
+    fn append_patiently(&self, records: &[u8]) -> Result<(), WalError> {
+        loop {
+            let mut wal = lock(&self.wal);
+            let outcome = wal.append([records]);
+            self.note_room(&wal);
+            drop(wal);
+            match outcome {
+                Ok(_) => return Ok(()),
+                Err(WalError::NoRoom { .. }) if !lock(&self.pending).stopping => {
+                    self.room.store(0, Ordering::Relaxed);
+                    std::thread::sleep(RETRY_EVERY);
+                }
+                Err(failure) => return Err(failure),
+            }
         }
     }
 

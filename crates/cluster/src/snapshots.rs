@@ -127,8 +127,9 @@ impl Worker {
             match self.make(pin.shard) {
                 Ok(()) => {}
                 Err(Failure::Stopped) => return,
-                Err(Failure::Log(error)) => {
-                    error!(%error, "the log cannot be written");
+                Err(Failure::Log(WalError::NoRoom { .. })) => wait = PAUSE,
+                Err(Failure::Log(failure)) => {
+                    self.running.log.fail(&failure);
                     return;
                 }
                 Err(Failure::Snapshot(error)) => {

@@ -19,6 +19,9 @@ use crate::stats::Stats;
 const FLUSH_BYTES: usize = 256 << 10;
 /// At most this much goes to the shard in one piece.
 const SUBMIT_BYTES: usize = 1 << 20;
+/// A command that writes is at most this large in all: the largest value, and its key. It stands in one
+/// entry of the log.
+const WRITE_BYTES: usize = (512 << 20) + (1 << 20);
 /// The only shard there is.
 const SHARD: usize = 0;
 
@@ -346,6 +349,9 @@ impl Session {
         if taking.server.core.store().shards() == 0 {
             return self.reply_in_order(&self.not_served(), taking);
         }
+        if args.iter().map(|arg| arg.len()).sum::<usize>() > WRITE_BYTES {
+            return self.reply_in_order(&TOO_LARGE, taking);
+        }
         taking.gathered.push(command, self.db, args);
         Outcome::Gathered
     }
@@ -456,6 +462,10 @@ fn look_ahead(bytes: &[u8], limits: &Limits, db: Db, keyspace: &Keyspace) -> usi
     }
     commands.max(1)
 }
+
+const TOO_LARGE: Reply<'static> = Reply::Error(Cow::Borrowed(
+    "ERR the command is larger than 513 MiB in all; nothing was written; send it in parts",
+));
 
 const NOAUTH: Reply<'static> = Reply::Error(Cow::Borrowed("NOAUTH Authentication required."));
 
