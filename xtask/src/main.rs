@@ -1,5 +1,6 @@
-//! What developers and CI run: `cargo xtask verify`, `fix`, `test` and `tidy`.
+//! What developers and CI run: `cargo xtask verify`, `fix`, `test`, `tidy` and `bench`.
 
+mod bench;
 mod report;
 mod run;
 mod test;
@@ -23,6 +24,12 @@ cargo xtask COMMAND
            redis-server as oracle, both under target/, nothing installed
   tidy     the house rules: the arrows of ARCHITECTURE.md, file lengths, words, links
   fix      rewrites: formatting, and what clippy can mend by itself
+  bench    Piccolo against Redis, as tables for docs/benchmarks.md; on a quiet machine, 15 minutes
+             --only WHAT      speed, memory or restart
+             --rounds N       rounds of each comparison, of which the median counts [default: 5]
+             --seconds S      how long a round of speed is [default: 3]
+             --keys N         how many keys [default: 1000000; memory and restart: 5000000]
+             --binary PATH    a release build that is there, instead of building one
 
 A check or a test that could not run is reported as SKIPPED, by name. The last line counts:
 N passed, N failed, N skipped. Exit codes: 0 nothing failed, 1 something did, 2 usage.";
@@ -38,6 +45,13 @@ fn main() -> ExitCode {
             Ok(())
         }),
         ["fix"] => fix(),
+        ["bench", ref options @ ..] => match bench::Options::parse(options) {
+            Ok(options) => bench::run(&options).map(|()| true),
+            Err(problem) => {
+                eprintln!("xtask bench: {problem}\n\n{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -8,11 +8,13 @@ mod redis;
 
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
+
 use crate::workspace::Workspace;
 
 /// The tools that are there; for one that is not, why.
 pub(crate) struct Tools {
-    pub(crate) python: Result<PathBuf, String>,
+    pub(crate) python: std::result::Result<PathBuf, String>,
     redis: Vec<(&'static str, PathBuf)>,
 }
 
@@ -36,6 +38,16 @@ impl Tools {
             println!("{variable}: {}", path.display());
         }
         Tools { python, redis }
+    }
+
+    /// The redis-server alone, found or brought; without it there is nothing to compare with.
+    pub(crate) fn redis_server(workspace: &Workspace) -> Result<PathBuf> {
+        let programs = redis::bring(&workspace.target.join("test-tools"))?;
+        let (_, server) = programs
+            .into_iter()
+            .find(|(variable, _)| *variable == "PICCOLO_ORACLE")
+            .context("there is no redis-server")?;
+        Ok(server)
     }
 
     /// What tests find the programs of Redis by: `PICCOLO_ORACLE` (redis-server),
