@@ -34,7 +34,8 @@ pub(crate) struct LogWriter {
     room: AtomicU64,
     /// What is pending and will take up some of that room.
     pending_bytes: AtomicU64,
-    segment_size_bytes: u64,
+    /// The next segment could not be made.
+    full: AtomicBool,
     upkeep_requested: AtomicBool,
     chores: Mutex<Option<Sender<Chore>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -81,7 +82,6 @@ impl LogWriter {
     /// written: nothing may be acknowledged from then on, and the process must end.
     pub(crate) fn start(
         wal: Wal<RealDisk>,
-        segment_size_bytes: u64,
         fsync: Fsync,
         on_durable: impl Fn() + Send + 'static,
         on_failure: impl Fn(&str) + Send + Sync + 'static,
@@ -95,7 +95,7 @@ impl LogWriter {
             pending_changed: Condvar::new(),
             durable: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
-            segment_size_bytes,
+            full: AtomicBool::new(false),
             upkeep_requested: AtomicBool::new(false),
             chores: Mutex::new(Some(chores)),
             threads: Mutex::default(),
@@ -153,6 +153,9 @@ impl LogWriter {
         let outcome = wal.append([records.as_slice()]);
         self.note_room(&wal);
         drop(wal);
+        if let Err(WalError::NoRoom { .. }) = outcome {
+            self.full.store(true, Ordering::Relaxed);
+        }
         outcome?;
         records.clear();
         Ok((LogNumber(0), true))
@@ -173,10 +176,10 @@ impl LogWriter {
         LogNumber(self.durable.load(Ordering::Acquire))
     }
 
-    /// Whether so many bytes of commands can surely be appended. More than a segment holds can never
-    /// be sure: that is to be tried.
+    /// Whether so many bytes of commands may be appended: always, as long as the disk is not known to
+    /// be full; then, what fits into what the log has set aside.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        if bytes as u64 + 2 * RESERVED_BYTES > self.segment_size_bytes {
+        if !self.full.load(Ordering::Relaxed) {
             return true;
         }
         let taken = self.pending_bytes.load(Ordering::Relaxed) + bytes as u64 + RESERVED_BYTES;
@@ -243,7 +246,9 @@ impl LogWriter {
     fn note_room(&self, wal: &Wal<RealDisk>) {
         let room = wal.room();
         self.room.store(room, Ordering::Relaxed);
-        if !wal.has_spare() {
+        if wal.has_spare() {
+            self.full.store(false, Ordering::Relaxed);
+        } else if !self.full.load(Ordering::Relaxed) {
             self.request_upkeep();
         }
     }
@@ -301,6 +306,7 @@ impl LogWriter {
             match outcome {
                 Ok(_) => return Ok(()),
                 Err(WalError::NoRoom { .. }) if !lock(&self.pending).stopping => {
+                    self.full.store(true, Ordering::Relaxed);
                     self.room.store(0, Ordering::Relaxed);
                     std::thread::sleep(RETRY_EVERY);
                 }
@@ -357,19 +363,27 @@ impl LogWriter {
             };
             match chore {
                 Chore::Drop(discarded) => drop(discarded),
-                Chore::Upkeep => match self.keep_up() {
-                    Ok(()) if full => {
-                        full = false;
-                        info!("the log has room again: writes are taken");
+                Chore::Upkeep => {
+                    let outcome = self.keep_up();
+                    if let Err(failure) = &outcome
+                        && !matches!(failure, WalError::NoRoom { .. })
+                    {
+                        self.fail(failure);
+                        return;
                     }
-                    Ok(()) => {}
-                    Err(failure) if !full => {
-                        full = true;
-                        warn!(%failure, "no room for the next log segment; writes are refused \
-                               once the present one is full; make room on the disk");
+                    let was_full = full;
+                    full = outcome.is_err();
+                    self.full.store(full, Ordering::Relaxed);
+                    match outcome {
+                        Err(failure) if !was_full => warn!(
+                            %failure,
+                            "no room for the next log segment: writes are refused once the present \
+                             one is full"
+                        ),
+                        Ok(()) if was_full => info!("the log has room again: writes are taken"),
+                        _ => {}
                     }
-                    Err(_) => {}
-                },
+                }
             }
         }
     }
@@ -380,7 +394,7 @@ impl LogWriter {
             return Ok(());
         };
         let outcome = upkeep.run();
-        self.note_room(&lock(&self.wal));
+        self.room.store(lock(&self.wal).room(), Ordering::Relaxed);
         outcome
     }
 }

@@ -214,7 +214,6 @@ impl Store {
         let store = Arc::downgrade(self);
         let log = LogWriter::start(
             wal,
-            self.config().segment_size_bytes,
             self.fsync(),
             move || {
                 if let Some(store) = store.upgrade() {
