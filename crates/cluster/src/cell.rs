@@ -1,7 +1,7 @@
 //! One shard as the threads of a node share it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, RwLock, RwLockReadGuard, TryLockError};
 
 use base::Clock;
@@ -24,6 +24,10 @@ pub(crate) struct Cell {
     may_read: AtomicBool,
     /// Wakes those who wait for `may_read`.
     became_readable: Notify,
+    /// How the shard stood after its last turn, for people.
+    led: AtomicBool,
+    term: AtomicU64,
+    applied: AtomicU64,
     inbox: Mutex<Vec<Request>>,
     ticks: AtomicU32,
     work: AtomicBool,
@@ -38,6 +42,8 @@ struct Turn {
     /// What was handed to the log and is not known to be durable, oldest first.
     unpersisted: VecDeque<(LogNumber, Mark)>,
     log_state: LogState,
+    /// Expired keys wait to be swept.
+    sweeping: bool,
 }
 
 /// Whether the log takes the shard's records.
@@ -68,6 +74,9 @@ impl Cell {
             keyspace: RwLock::new(keyspace),
             may_read: AtomicBool::new(false),
             became_readable: Notify::new(),
+            led: AtomicBool::new(false),
+            term: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
             inbox: Mutex::default(),
             ticks: AtomicU32::new(0),
             work: AtomicBool::new(true),
@@ -77,6 +86,7 @@ impl Cell {
                 effects: Effects::default(),
                 unpersisted: VecDeque::new(),
                 log_state: LogState::Takes,
+                sweeping: false,
             }),
         }
     }
@@ -115,19 +125,18 @@ impl Cell {
     }
 
     /// Runs `work` between two turns, when the keyspace is exactly that after the last applied
-    /// entry.
+    /// entry. Whoever wanted a turn meanwhile went away: the caller has one taken after this.
     pub(crate) fn between_turns<R>(&self, work: impl FnOnce(&Shard, &mut Keyspace) -> R) -> R {
         let turn = self.turn.lock().expect("no holder of this lock panics");
         self.with_keyspace(|keyspace| work(&turn.shard, keyspace))
     }
 
-    /// How the shard stands. Waits for a turn that is under way.
+    /// How the shard stood after its last turn.
     pub(crate) fn status(&self) -> ShardStatus {
-        let turn = self.turn.lock().expect("no holder of this lock panics");
         ShardStatus {
-            led: turn.shard.is_leader(),
-            term: turn.shard.term(),
-            applied: turn.shard.applied(),
+            led: self.led.load(Ordering::Relaxed),
+            term: self.term.load(Ordering::Relaxed),
+            applied: self.applied.load(Ordering::Relaxed),
         }
     }
 
@@ -146,6 +155,9 @@ impl Cell {
 
     pub(crate) fn note_work(&self) {
         self.work.store(true, Ordering::Release);
+        // Either the holder of the turn sees the work after it has let go, or this thread finds that it
+        // has: without a total order, each could miss the other.
+        fence(Ordering::SeqCst);
     }
 
     /// Takes one turn, if no other thread has it. Tells whether there is more to do; then the caller
@@ -161,6 +173,8 @@ impl Cell {
             Err(TryLockError::WouldBlock) => return false,
             Err(TryLockError::Poisoned(_)) => unreachable!("a panic ends the process"),
         }
+        // See `note_work`.
+        fence(Ordering::SeqCst);
         self.work.load(Ordering::Acquire)
     }
 
@@ -180,6 +194,7 @@ impl Cell {
             effects,
             unpersisted,
             log_state,
+            sweeping,
         } = turn;
         if *log_state == LogState::Failed {
             return;
@@ -201,7 +216,7 @@ impl Cell {
         if let Some(mark) = persisted {
             shard.persisted(mark);
         }
-        let requests = if log.is_congested() {
+        let requests = if log.is_congested() && !log.is_full() {
             Vec::new()
         } else {
             self.take_requests()
@@ -217,15 +232,24 @@ impl Cell {
                 Shard::refuse(requests, Refusal::DiskFull, effects);
             }
         }
-        if ticks > 0 && *log_state == LogState::Takes && log.has_room(0) {
-            let now = clock.now();
-            if shard.wants_sweep(&self.keyspace_for_status(), now) {
-                shard.propose(now, random.draw(), Vec::new(), effects);
-            }
-        }
+        let mut sweeps = 0;
         loop {
+            // A look at each tick finds expired keys; from then on it goes on until none is left, a
+            // limited number at a time.
+            let may_sweep = (ticks > 0 || *sweeping) && shard.is_idle() && sweeps < SWEEPS;
+            if may_sweep && *log_state == LogState::Takes && log.has_room(0) {
+                let now = clock.now();
+                *sweeping = shard.wants_sweep(&self.keyspace_for_status(), now);
+                if *sweeping {
+                    sweeps += 1;
+                    shard.propose(now, random.draw(), Vec::new(), effects);
+                }
+            }
             shard.advance(effects);
             if let Some(mark) = effects.mark {
+                if *log_state == LogState::Full && ticks == 0 {
+                    break;
+                }
                 match log.append(&mut effects.records) {
                     Ok((_, true)) => shard.persisted(mark),
                     Ok((number, false)) => unpersisted.push_back((number, mark)),
@@ -249,6 +273,9 @@ impl Cell {
                 self.with_keyspace(|keyspace| shard.apply(keyspace, effects));
             }
         }
+        self.led.store(shard.is_leader(), Ordering::Relaxed);
+        self.term.store(shard.term(), Ordering::Relaxed);
+        self.applied.store(shard.applied(), Ordering::Relaxed);
         let may_read = shard.may_read();
         if self.may_read.swap(may_read, Ordering::AcqRel) != may_read {
             self.became_readable.notify_waiters();
@@ -277,6 +304,9 @@ impl Cell {
         std::mem::replace(&mut *inbox, rest)
     }
 }
+
+/// At most this many entries that only sweep are made in one turn.
+const SWEEPS: u32 = 32;
 
 /// Requests are put into one entry until it is this large.
 const ENTRY_BYTES: usize = 16 << 20;

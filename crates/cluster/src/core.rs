@@ -92,10 +92,12 @@ impl Core {
                 }
             }
             for shard in due.drain(..) {
-                while self.store.turn(shard, &mut responses) {
-                    self.hand_out(&mut responses);
-                }
+                let more = self.store.turn(shard, &mut responses);
                 self.hand_out(&mut responses);
+                if more {
+                    // Not at once: the sessions of this core come first.
+                    self.store.mailbox(self.index).post(Message::Turn(shard));
+                }
             }
         }
     }

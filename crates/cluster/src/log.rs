@@ -39,6 +39,7 @@ pub(crate) struct LogWriter {
     upkeep_requested: AtomicBool,
     chores: Mutex<Option<Sender<Chore>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    on_durable: Box<dyn Fn() + Send + Sync>,
     on_failure: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -83,7 +84,7 @@ impl LogWriter {
     pub(crate) fn start(
         wal: Wal<RealDisk>,
         fsync: Fsync,
-        on_durable: impl Fn() + Send + 'static,
+        on_durable: impl Fn() + Send + Sync + 'static,
         on_failure: impl Fn(&str) + Send + Sync + 'static,
     ) -> std::io::Result<Arc<LogWriter>> {
         let (chores, incoming) = channel();
@@ -99,6 +100,7 @@ impl LogWriter {
             upkeep_requested: AtomicBool::new(false),
             chores: Mutex::new(Some(chores)),
             threads: Mutex::default(),
+            on_durable: Box::new(on_durable),
             on_failure: Box::new(on_failure),
         });
         let writer = Arc::clone(&log);
@@ -106,7 +108,7 @@ impl LogWriter {
             .name("log".into())
             .spawn(move || {
                 let outcome = match writer.fsync {
-                    Fsync::Always => writer.write_and_sync(on_durable),
+                    Fsync::Always => writer.write_and_sync(),
                     Fsync::EverySec => writer.sync_every_second(),
                     Fsync::Never => writer.wait_for_stop(),
                 };
@@ -166,6 +168,16 @@ impl LogWriter {
         (self.on_failure)(&failure.to_string());
     }
 
+    /// Whether the disk is known to be full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Has the shards take a turn, as when more is durable.
+    pub(crate) fn wake_shards(&self) {
+        (self.on_durable)();
+    }
+
     /// Whether so much waits for the log that more should wait elsewhere.
     pub(crate) fn is_congested(&self) -> bool {
         self.pending_bytes.load(Ordering::Relaxed) > CONGESTED_BYTES
@@ -179,7 +191,7 @@ impl LogWriter {
     /// Whether so many bytes of commands may be appended: always, as long as the disk is not known to
     /// be full; then, what fits into what the log has set aside.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        if !self.full.load(Ordering::Relaxed) {
+        if !self.is_full() {
             return true;
         }
         let taken = self.pending_bytes.load(Ordering::Relaxed) + bytes as u64 + RESERVED_BYTES;
@@ -253,7 +265,7 @@ impl LogWriter {
         }
     }
 
-    fn write_and_sync(&self, on_durable: impl Fn()) -> Result<(), WalError> {
+    fn write_and_sync(&self) -> Result<(), WalError> {
         let mut records = Vec::new();
         let mut marked = true;
         loop {
@@ -291,7 +303,7 @@ impl LogWriter {
             records.clear();
             records.shrink_to(KEPT_BYTES);
             self.durable.store(number, Ordering::Release);
-            on_durable();
+            self.wake_shards();
         }
     }
 

@@ -18,6 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(10);
 /// So many bytes are taken from the keyspace in one go; a core waits no longer than that takes.
 const STEP_BYTES: usize = 64 << 10;
+/// The longest pause between two steps.
+const PAUSE_MOST: Duration = Duration::from_millis(2);
 /// So many bytes are written to the file in one go.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -148,6 +150,7 @@ impl Worker {
             keyspace.begin_snapshot();
             (shard.snapshot_meta(), shard.replica())
         });
+        running.log.wake_shards();
         let id = SnapshotId {
             shard,
             replica,
@@ -200,6 +203,7 @@ impl Worker {
             if self.stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Empty) {
                 break Err(Failure::Stopped);
             }
+            let began = Instant::now();
             let complete =
                 cell.with_keyspace(|keyspace| keyspace.snapshot_step(STEP_BYTES, &mut buffer));
             if complete || buffer.len() >= WRITE_BYTES {
@@ -211,6 +215,9 @@ impl Worker {
             if complete {
                 break Ok(());
             }
+            // The lock is not handed over to who waits for it; a pause lets the cores go first, and
+            // leaves them half of the time at least.
+            std::thread::sleep(began.elapsed().min(PAUSE_MOST));
         };
         match outcome {
             Ok(()) => Ok(writer.finish()?),

@@ -1,9 +1,11 @@
 //! How a node comes to hold data: founding a cluster, and recovering what it held before.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use base::{ReplicaId, ShardId};
 use keyspace::{Keyspace, SnapshotLoader};
@@ -72,6 +74,15 @@ pub enum OpenError {
         /// Where it should be.
         folder: String,
     },
+    /// The node belongs to a cluster, but its log is not there.
+    #[error(
+        "there is no log in {folder} (no file log-*.seg), though there was one when the cluster was \
+         founded; what was written since the last snapshot would be lost: restore the folder"
+    )]
+    NoLog {
+        /// Where it should be.
+        folder: String,
+    },
     /// The records of the log do not make a state.
     #[error("the log does not fit together: {0}")]
     Recovery(#[from] shard::RecoveryError),
@@ -81,12 +92,19 @@ pub enum OpenError {
 }
 
 impl Store {
-    /// Makes this node the first of a new cluster: an empty state of every shard, on disk. The node's
-    /// identity is to be stored after this; then [`Store::recover`] brings the shards up.
+    /// Makes this node the first of a new cluster: an empty state of every shard and an empty log, on
+    /// disk. The node's identity is to be stored after this; then [`Store::recover`] brings the shards
+    /// up.
     ///
     /// # Errors
     /// [`OpenError`] when the files cannot be written; founding can then be tried again.
-    pub fn found(snapshot_dir: &Path, shards: u32, hash_seed: u64) -> Result<(), OpenError> {
+    pub fn found(
+        snapshot_dir: &Path,
+        log_dir: &Path,
+        segment_size_bytes: u64,
+        shards: u32,
+        hash_seed: u64,
+    ) -> Result<(), OpenError> {
         let snapshots = open_snapshots(snapshot_dir)?;
         for shard in (0..shards).map(ShardId) {
             let meta = SnapshotMeta::founding(vec![FOUNDING_REPLICA.0]);
@@ -107,6 +125,14 @@ impl Store {
             });
             written.map_err(|source| OpenError::Snapshot { shard, source })?;
         }
+        // From now on there is a log, so that one that is gone can be told from one that never was.
+        Wal::open(
+            Arc::new(RealDisk),
+            log_dir,
+            wal::Options { segment_size_bytes },
+            &mut |_| Ok(()),
+            &mut |_| {},
+        )?;
         Ok(())
     }
 
@@ -150,6 +176,11 @@ impl Store {
         }
         if recoveries.is_empty() {
             return Err(no_snapshot(ShardId(0), snapshot_dir));
+        }
+        if !has_log(log_dir) {
+            return Err(OpenError::NoLog {
+                folder: log_dir.display().to_string(),
+            });
         }
         if snapshot_bytes > 0 {
             info!(
@@ -241,6 +272,21 @@ fn no_snapshot(shard: ShardId, folder: &Path) -> OpenError {
         shard,
         folder: folder.display().to_string(),
     }
+}
+
+/// Whether a segment of the log is in that folder. One that cannot be read is left to [`Wal::open`],
+/// which tells why.
+fn has_log(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(mut files) => files.any(|file| file.is_ok_and(|file| is_segment(&file.file_name()))),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// Whether a file is called `log-*.seg`.
+fn is_segment(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b"log-") && name.ends_with(b".seg")
 }
 
 fn millis(since: Instant) -> u64 {

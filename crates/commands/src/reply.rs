@@ -81,6 +81,31 @@ impl<'k> Reply<'k> {
         Reply::Bulk(Cow::Borrowed(bytes))
     }
 
+    /// About how many bytes it takes on the wire; never less than it holds.
+    pub fn size_bytes(&self) -> usize {
+        const HEAD: usize = 16;
+        let all = |replies: &[Reply<'_>]| replies.iter().map(Reply::size_bytes).sum::<usize>();
+        HEAD + match self {
+            Reply::Bulk(bytes) => bytes.len(),
+            Reply::Error(text) => text.len(),
+            Reply::Simple(text) => text.len(),
+            Reply::BigNumber(text) | Reply::Verbatim { text, .. } => text.len(),
+            Reply::Array(replies) | Reply::Set(replies) | Reply::Push(replies) => all(replies),
+            Reply::Map(pairs) => {
+                let pair =
+                    |(key, value): &(Reply<'_>, Reply<'_>)| key.size_bytes() + value.size_bytes();
+                pairs.iter().map(pair).sum()
+            }
+            Reply::Ok
+            | Reply::Queued
+            | Reply::Null
+            | Reply::NullArray
+            | Reply::Integer(_)
+            | Reply::Double(_)
+            | Reply::Boolean(_) => 0,
+        }
+    }
+
     /// Whether it is a refusal.
     pub const fn is_error(&self) -> bool {
         matches!(self, Reply::Error(_))

@@ -179,7 +179,7 @@ impl Default for Redis {
             max_clients: 10_000,
             password: None,
             query_buffer_limit: ByteSize::from_bytes(ByteSize::GIB),
-            output_buffer_limit: ByteSize::from_bytes(256 * ByteSize::MIB),
+            output_buffer_limit: ByteSize::from_bytes(ByteSize::GIB),
         }
     }
 }
@@ -242,10 +242,11 @@ impl Config {
         }
     }
 
-    /// True if clients from other machines are to be refused: the listener for clients is open to
-    /// them and there is no password. Redis calls this the protected mode.
-    pub(crate) fn protected_mode(&self, redis: SocketAddr) -> bool {
-        self.redis.password.is_none() && !redis.ip().is_loopback()
+    /// True if clients from other machines are to be refused while there is no password: the listener
+    /// for clients is open to them. Redis calls this the protected mode. A client can take the
+    /// password away, so it is the server that looks whether there is one.
+    pub(crate) fn protected_mode(redis: SocketAddr) -> bool {
+        !redis.ip().is_loopback()
     }
 
     /// The folder of the node whose peer listener is bound to `peer`.
@@ -312,14 +313,15 @@ mod tests {
     }
 
     #[test]
-    fn an_open_listener_without_a_password_is_protected() {
-        let mut config = Config::default();
-        assert!(!config.protected_mode(address("127.0.0.1:6379")));
-        assert!(!config.protected_mode(address("[::1]:6379")));
-        assert!(config.protected_mode(address("0.0.0.0:6379")));
-        assert!(config.protected_mode(address("192.0.2.1:6379")));
-        config.redis = toml::from_str("password = 'x'").unwrap();
-        assert!(!config.protected_mode(address("0.0.0.0:6379")));
+    fn an_open_listener_is_protected() {
+        for (bound, protected) in [
+            ("127.0.0.1:6379", false),
+            ("[::1]:6379", false),
+            ("0.0.0.0:6379", true),
+            ("192.0.2.1:6379", true),
+        ] {
+            assert_eq!(Config::protected_mode(address(bound)), protected, "{bound}");
+        }
     }
 
     #[test]

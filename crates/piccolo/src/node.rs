@@ -56,7 +56,7 @@ pub(crate) fn run(
         }
     };
     let started = SystemClock.now();
-    open_files::allow(config.redis.max_clients);
+    config.redis.max_clients = open_files::allow(config.redis.max_clients);
     let (peer_listener, peer_address) = bind::bind(
         Listener::Peer,
         &config.discovery.bind_host,
@@ -130,11 +130,16 @@ pub(crate) fn run(
         outcome
     });
     // After a failure there is nothing to put in order: what was acknowledged is on disk.
-    outcome?;
+    if let Err(failure) = outcome {
+        // Nor is there time to wait for whoever resolves a name.
+        runtime.shutdown_background();
+        return Err(failure);
+    }
     end_cores.send_replace(true);
     join(cores)?;
     store.stop();
     runtime.block_on(peers.shutdown());
+    runtime.shutdown_background();
     info!("stopped");
     Ok(())
 }
@@ -161,7 +166,13 @@ impl Node {
 
     /// Founds a cluster of this node alone.
     fn found(&self, identity: &mut Identity, shards: u32) -> anyhow::Result<ClusterId> {
-        Store::found(&self.folder.snapshot_dir(), shards, draw())?;
+        Store::found(
+            &self.folder.snapshot_dir(),
+            &self.folder.log_dir(),
+            self.store.config().segment_size_bytes,
+            shards,
+            draw(),
+        )?;
         let cluster = ClusterId(draw());
         identity.cluster = Some(cluster);
         self.folder.store_identity(identity)?;
@@ -326,8 +337,9 @@ fn new_server(
             .password
             .as_ref()
             .map(|password| password.reveal().to_owned()),
-        protected: config.protected_mode(address),
+        protected: Config::protected_mode(address),
         query_limit_bytes: config.redis.query_buffer_limit.bytes() as usize,
+        output_limit_bytes: config.redis.output_buffer_limit.bytes() as usize,
     };
     Server::new(settings, facts, Arc::clone(store), move || {
         peers

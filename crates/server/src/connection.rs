@@ -25,6 +25,9 @@ pub(crate) struct Connection {
     input: Vec<u8>,
 }
 
+/// An input buffer with more room than this is made smaller when little is left in it.
+const INPUT_KEPT_BYTES: usize = 1 << 20;
+
 /// A connection on its way from one core to another.
 pub(crate) struct Moving {
     stream: std::net::TcpStream,
@@ -95,6 +98,7 @@ impl Connection {
                 stream,
                 killed,
                 input,
+                taken: 0,
                 number,
                 server,
             };
@@ -123,7 +127,9 @@ impl Connection {
 struct Serving<'k, 'c, 's> {
     stream: TcpStream,
     killed: Pin<&'k mut Notified<'c>>,
+    /// What was read; the first `taken` bytes of it are done with.
     input: Vec<u8>,
+    taken: usize,
     number: usize,
     server: &'s CoreServer,
 }
@@ -137,6 +143,7 @@ impl Serving<'_, '_, '_> {
         loop {
             if !more {
                 if server.is_moved(self.number) {
+                    self.compact();
                     return Ok(End::Moved);
                 }
                 if !self.fill(session.needed()).await? {
@@ -148,7 +155,8 @@ impl Serving<'_, '_, '_> {
                 output = buffers.take();
             }
             let mut consumed = 0;
-            let step = session.take_commands(&self.input, &mut consumed, &mut output, server);
+            let rest = &self.input[self.taken..];
+            let step = session.take_commands(rest, &mut consumed, &mut output, server);
             self.consume(consumed);
             more = match step {
                 Step::NeedsInput => false,
@@ -156,6 +164,10 @@ impl Serving<'_, '_, '_> {
                     let response = server.core.submit(0, commands).await;
                     session.answer(&response.outcome, &mut output);
                     buffers.give_commands(response.commands);
+                    if let Some(why) = session.closing {
+                        self.send(&output).await?;
+                        return Ok(End::Closed(why));
+                    }
                     !self.input.is_empty()
                 }
                 Step::Flush => true,
@@ -176,6 +188,7 @@ impl Serving<'_, '_, '_> {
 
     /// Reads once, at least one byte. `false` when the connection has ended or is to end.
     async fn fill(&mut self, needed: usize) -> io::Result<bool> {
+        self.compact();
         let Serving {
             stream,
             killed,
@@ -205,17 +218,29 @@ impl Serving<'_, '_, '_> {
                 Poll::Pending => Poll::Ready(Ok(None)),
             });
             if let Some(bytes) = read.await? {
+                debug!(bytes, "read from a client");
                 return Ok(bytes > 0);
             }
         }
     }
 
-    /// Drops what was taken from the front of the input.
+    /// So many more bytes of the input are done with.
     fn consume(&mut self, bytes: usize) {
-        if bytes == self.input.len() {
+        self.taken += bytes;
+        if self.taken == self.input.len() {
+            self.taken = 0;
             self.server.buffers.give(std::mem::take(&mut self.input));
-        } else if bytes > 0 {
-            self.input.drain(..bytes);
+        }
+    }
+
+    /// Moves what is not done with to the front of the input, once it can be added to.
+    fn compact(&mut self) {
+        if self.taken > 0 {
+            self.input.drain(..self.taken);
+            self.taken = 0;
+            if self.input.capacity() > INPUT_KEPT_BYTES.max(4 * self.input.len()) {
+                self.input.shrink_to(INPUT_KEPT_BYTES);
+            }
         }
     }
 
@@ -224,7 +249,10 @@ impl Serving<'_, '_, '_> {
         self.server.stats.note_output(bytes.len());
         loop {
             match self.stream.try_write(bytes) {
-                Ok(written) if written == bytes.len() => return Ok(true),
+                Ok(written) if written == bytes.len() => {
+                    debug!(bytes = written, "wrote to a client");
+                    return Ok(true);
+                }
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let Serving { stream, killed, .. } = self;

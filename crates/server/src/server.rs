@@ -34,6 +34,8 @@ pub struct Config {
     pub protected: bool,
     /// The most bytes of one command.
     pub query_limit_bytes: usize,
+    /// The most bytes of replies that wait for a connection at once; it is hung up on beyond.
+    pub output_limit_bytes: usize,
 }
 
 impl fmt::Debug for Config {
@@ -43,6 +45,7 @@ impl fmt::Debug for Config {
             .field("password", &self.password.as_ref().map(|_| "(hidden)"))
             .field("protected", &self.protected)
             .field("query_limit_bytes", &self.query_limit_bytes)
+            .field("output_limit_bytes", &self.output_limit_bytes)
             .finish()
     }
 }

@@ -251,8 +251,10 @@ impl Session {
     ) {
         match outcome {
             Ok(replies) => {
-                debug_assert_eq!(replies.len(), self.submitted);
-                for reply in &replies[self.left_out..] {
+                if replies.len() < self.submitted {
+                    self.close_over_limit();
+                }
+                for reply in replies.iter().skip(self.left_out) {
                     self.reply(reply, output);
                 }
             }
@@ -277,10 +279,27 @@ impl Session {
         }
     }
 
+    #[cold]
+    fn close_over_limit(&mut self) {
+        if self.closing.is_none() {
+            tracing::warn!(
+                client = self.client.id(),
+                address = %self.client.address(),
+                limit_bytes = self.shared.config.output_limit_bytes,
+                "hanging up on a client: its replies exceed redis.output_buffer_limit"
+            );
+            self.closing = Some("its replies exceed redis.output_buffer_limit");
+        }
+    }
+
     #[inline]
-    fn reply(&self, reply: &Reply<'_>, output: &mut Vec<u8>) {
+    fn reply(&mut self, reply: &Reply<'_>, output: &mut Vec<u8>) {
         if let Reply::Error(text) = reply {
             self.stats.note_error(text);
+        }
+        if output.len() + reply.size_bytes() > self.shared.config.output_limit_bytes {
+            self.close_over_limit();
+            return;
         }
         render(reply, self.protocol, output);
     }

@@ -21,10 +21,17 @@ pub struct Request {
 pub struct Response {
     /// Whose request this answers.
     pub ticket: Ticket,
-    /// One reply for each command, in order, or why none of them was taken.
+    /// One reply for each command, in order, or why none of them was taken. There are fewer replies
+    /// once they have grown over [`Response::LIMIT_BYTES`]; all writes took effect even so, and the
+    /// connection that waits must end.
     pub outcome: Result<Vec<Reply<'static>>, Refusal>,
     /// The request's commands, emptied, so that their memory can be used again.
     pub commands: Commands,
+}
+
+impl Response {
+    /// Once the replies of one request take this much, no more are made: they exist all at once.
+    pub const LIMIT_BYTES: usize = 256 << 20;
 }
 
 /// Why a request was not taken. It is certain that it had no effect.

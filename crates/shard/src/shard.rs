@@ -282,6 +282,11 @@ impl Shard {
         }
     }
 
+    /// Whether no request waits for its entry.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
     /// Whether an entry should be proposed only to sweep expired keys.
     pub fn wants_sweep(&self, keyspace: &Keyspace, now: Timestamp) -> bool {
         self.is_leader()
@@ -370,12 +375,19 @@ pub(crate) fn apply_entry(
         } = request;
         let mut reads: &[u8] = &commands.reads;
         let mut replies = Vec::with_capacity(commands.len());
+        let mut reply_bytes = 0;
         let mut read_args = Vec::new();
         for access in &commands.order {
-            replies.push(match access {
+            let full = reply_bytes > Response::LIMIT_BYTES;
+            let reply = match access {
                 Access::Write => batch.apply_next(keyspace, effects),
+                Access::Read if full => continue,
                 Access::Read => run_read(&mut reads, &mut read_args, keyspace, header),
-            });
+            };
+            if !full {
+                reply_bytes += reply.size_bytes();
+                replies.push(reply);
+            }
         }
         commands.clear();
         effects.responses.push(Response {

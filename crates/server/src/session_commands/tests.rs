@@ -55,6 +55,7 @@ impl Node {
             password: password.map(Into::into),
             protected: true,
             query_limit_bytes: 1 << 30,
+            output_limit_bytes: 1 << 20,
         };
         let facts = NodeFacts {
             version: "1.2.3",

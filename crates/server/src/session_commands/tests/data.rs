@@ -23,7 +23,7 @@ impl DataNode {
         let node = Node::new(None);
         let (log, snapshots) = (folder.path().join("log"), folder.path().join("snapshots"));
         let store = node.core.core.store();
-        Store::found(&snapshots, 1, 1).unwrap();
+        Store::found(&snapshots, &log, 1 << 20, 1, 1).unwrap();
         store
             .recover(&log, &snapshots, |failure| panic!("{failure}"))
             .unwrap();
