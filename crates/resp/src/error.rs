@@ -11,7 +11,8 @@ pub enum ProtocolError {
     /// The count after `*` is not a number, or beyond [`crate::Limits::args`].
     #[error("Protocol error: invalid multibulk length")]
     InvalidMultibulkLength,
-    /// The count after `*` is too much for a client that has yet to authenticate.
+    /// The count after `*`, or that of the words of an inline command, is too much for a client that has
+    /// yet to authenticate.
     #[error("Protocol error: unauthenticated multibulk length")]
     UnauthenticatedMultibulkLength,
     /// The line that starts with `*` does not end.

@@ -48,16 +48,26 @@ pub fn split_inline(buffer: &[u8]) -> Result<(usize, Vec<Vec<u8>>), ProtocolErro
     Ok((line.length, args))
 }
 
-/// Splits a line into slices of it.
+/// Splits a line into slices of it, of which an unauthenticated client may send `most`.
 ///
 /// # Errors
-/// [`ProtocolError::UnbalancedQuotes`], or [`ProtocolError::InlineEscapes`] when a word is no slice of the
-/// line; `args` is then empty.
-pub(crate) fn split<'a>(text: &'a [u8], args: &mut Vec<&'a [u8]>) -> Result<(), ProtocolError> {
+/// [`ProtocolError::UnbalancedQuotes`], [`ProtocolError::UnauthenticatedMultibulkLength`] when there are more
+/// words, or [`ProtocolError::InlineEscapes`] when a word is no slice of the line; `args` is then empty.
+pub(crate) fn split<'a>(
+    text: &'a [u8],
+    most: usize,
+    args: &mut Vec<&'a [u8]>,
+) -> Result<(), ProtocolError> {
     let mut words = Words { text, at: 0 };
     let mut escaped = false;
+    let mut count = 0;
     // Goes on after an escape, so that unbalanced quotes behind it are found here.
     while let Some(word) = words.next().inspect_err(|_| args.clear())? {
+        count += 1;
+        if count > most {
+            args.clear();
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+        }
         match word {
             Word::Slice(slice) => args.push(slice),
             Word::Escaped(_) => escaped = true,
@@ -212,7 +222,7 @@ mod tests {
             owned
         });
         let mut args = Vec::new();
-        match split(text.as_bytes(), &mut args) {
+        match split(text.as_bytes(), usize::MAX, &mut args) {
             Ok(()) => assert_eq!(owned, Ok(args.iter().map(|arg| arg.to_vec()).collect())),
             Err(ProtocolError::InlineEscapes) => assert!(owned.is_ok() && args.is_empty()),
             Err(error) => {

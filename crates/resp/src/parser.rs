@@ -143,7 +143,12 @@ impl Parser {
             return Ok(None);
         };
         let line = inline::line(buffer, newline);
-        inline::split(line.text, args)?;
+        let most = if limits.authenticated {
+            usize::MAX
+        } else {
+            Limits::UNAUTHENTICATED_ARGS
+        };
+        inline::split(line.text, most, args)?;
         Ok(Some(line.length))
     }
 

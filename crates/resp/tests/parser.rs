@@ -88,6 +88,16 @@ fn a_client_without_its_password_gets_less() {
         (b"*10\r\n", Ok(0)),
         (b"*1\r\n$16384\r\n", Ok(0)),
         (b"*1\r\n$4\r\nPING\r\n", Ok(1)),
+        (b"1 2 3 4 5 6 7 8 9 10\r\n", Ok(1)),
+        (b"1 2 3 4 5 6 7 8 9 \"\\n\"\r\n", Ok(1)),
+        (
+            b"1 2 3 4 5 6 7 8 9 10 11\r\n",
+            Err("unauthenticated multibulk length"),
+        ),
+        (
+            b"\"\\n\" 2 3 4 5 6 7 8 9 10 \"\\n\"\r\n",
+            Err("unauthenticated multibulk length"),
+        ),
     ];
     for (bytes, expected) in table {
         let outcome = check(bytes, &Limits::unauthenticated());
