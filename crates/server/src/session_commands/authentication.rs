@@ -5,7 +5,7 @@ use resp::Protocol;
 use subtle::ConstantTimeEq;
 
 use super::argument::{SYNTAX, is, parse_integer, refusal, shown, word};
-use super::client::{NAME_REFUSED, is_plain};
+use super::client::name_refusal;
 use super::{REDIS_VERSION, SessionCommand, run_subcommand, specs};
 use crate::server::CoreServer;
 use crate::session::Session;
@@ -104,8 +104,8 @@ fn hello(session: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static
                 rest
             }
             [option, value, rest @ ..] if is(option, "setname") => {
-                if !is_plain(value) {
-                    return NAME_REFUSED;
+                if let Some(refusal) = name_refusal(value) {
+                    return refusal;
                 }
                 name = Some(*value);
                 rest

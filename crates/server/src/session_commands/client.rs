@@ -10,8 +10,9 @@ use super::{HELP, SessionCommand, help, run_subcommand, specs};
 use crate::server::CoreServer;
 use crate::session::{Session, Silence};
 
-pub(super) const NAME_REFUSED: Reply<'static> =
+const NAME_REFUSED: Reply<'static> =
     refusal("ERR Client names cannot contain spaces, newlines or special characters.");
+const NAME_TOO_LONG: Reply<'static> = refusal("ERR Client names have at most 1024 bytes.");
 
 const SUBCOMMAND: Spec = Spec {
     arity: 2,
@@ -163,8 +164,19 @@ const SUBCOMMANDS: &[SessionCommand] = &[
     },
 ];
 
+/// The most bytes of what a client says about itself; all of it is kept for as long as the connection.
+const WORD_BYTES: usize = 1024;
+
+/// The refusal of a name that a client may not have.
+pub(super) fn name_refusal(name: &[u8]) -> Option<Reply<'static>> {
+    if name.len() > WORD_BYTES {
+        return Some(NAME_TOO_LONG);
+    }
+    (!is_plain(name)).then_some(NAME_REFUSED)
+}
+
 /// Whether a word is fit for `CLIENT LIST`: nothing but visible ASCII.
-pub(super) fn is_plain(word: &[u8]) -> bool {
+fn is_plain(word: &[u8]) -> bool {
     word.iter().all(u8::is_ascii_graphic)
 }
 
@@ -183,8 +195,8 @@ fn get_name(session: &mut Session, _: &[&[u8]], _: &CoreServer) -> Reply<'static
 }
 
 fn set_name(session: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static> {
-    if !is_plain(args[2]) {
-        return NAME_REFUSED;
+    if let Some(refusal) = name_refusal(args[2]) {
+        return refusal;
     }
     session.client().described().name = shown(args[2]).into_owned();
     Reply::Ok
@@ -204,6 +216,12 @@ fn set_info(session: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'sta
             ));
         }
     };
+    if value.len() > WORD_BYTES {
+        return Reply::error(format_args!(
+            "ERR {} has at most {WORD_BYTES} bytes.",
+            shown(attribute)
+        ));
+    }
     if !is_plain(value) {
         return Reply::error(format_args!(
             "ERR {} cannot contain spaces, newlines or special characters.",

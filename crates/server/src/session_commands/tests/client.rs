@@ -32,6 +32,22 @@ fn a_client_can_be_named() {
 }
 
 #[test]
+fn what_a_client_says_about_itself_is_short() {
+    let (fits, too_long) = ("n".repeat(1024), "n".repeat(1025));
+    let refused = "-ERR Client names have at most 1024 bytes.\r\n";
+    check(&[
+        (&format!("CLIENT SETNAME {fits}"), "+OK\r\n"),
+        (&format!("CLIENT SETNAME {too_long}"), refused),
+        (&format!("HELLO 2 SETNAME {too_long}"), refused),
+        (&format!("CLIENT SETINFO lib-ver {fits}"), "+OK\r\n"),
+        (
+            &format!("CLIENT SETINFO lib-ver {too_long}"),
+            "-ERR lib-ver has at most 1024 bytes.\r\n",
+        ),
+    ]);
+}
+
+#[test]
 fn the_line_of_a_client_is_that_of_redis() {
     let mut talk = Node::new(None).connect();
     talk.say(
