@@ -6,7 +6,7 @@ use std::time::Duration;
 use cluster::Core;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::connection::Moving;
 use crate::server::{CoreServer, Server};
@@ -62,14 +62,25 @@ impl Listener {
     pub async fn run(self, server: &Server) -> std::io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
         let mut number = 0;
+        // How often accepting has failed in a row.
+        let mut failures = 0_u64;
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, address)) => {
+                    if failures > 0 {
+                        info!(failures, "accepting clients again");
+                        failures = 0;
+                    }
                     debug!(%address, "accepted a client");
                     stream
                 }
                 Err(error) => {
-                    warn!(%error, "a client could not be accepted; trying again");
+                    if failures == 0 {
+                        warn!(%error, "cannot accept clients; trying again every {PAUSE:?}");
+                    } else {
+                        debug!(%error, failures, "still cannot accept clients");
+                    }
+                    failures += 1;
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
