@@ -283,7 +283,8 @@ mod tests {
         let ((mut reader, mut writer), task) = accept(&shared, 1000);
         writer.write_all(&greeting(2)).await.expect("a pipe");
         let mut heard = Vec::new();
-        reader.read_to_end(&mut heard).await.expect("a pipe");
+        let closed = timeout(2 * silence_limit(HEARTBEAT), reader.read_to_end(&mut heard)).await;
+        closed.expect("hung up in time").expect("a pipe");
         let ended = task.await.expect("no panic");
         assert!(matches!(ended.why, HangUp::Silent(_)), "{}", ended.why);
         let silent_for = start.elapsed();

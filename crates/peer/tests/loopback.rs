@@ -179,6 +179,21 @@ async fn nodes_that_know_only_one_host_in_common_find_each_other() {
 }
 
 #[tokio::test]
+async fn a_lost_peer_is_dialled_even_if_it_was_always_the_one_to_dial() {
+    let (mut one, two) = pair().await;
+    let plan = Plan {
+        port: two.kill().port(),
+        incarnation: 2,
+        run_nonce: 5,
+        ..Plan::new(2, &[])
+    };
+    one.lost(NodeId(2)).await;
+    let mut two = Node::of(plan).await;
+    one.greeted(two.id).await;
+    two.greeted(one.id).await;
+}
+
+#[tokio::test]
 async fn strangers_are_refused_and_a_cluster_learned_later_is_shared() {
     let (one, two) = pair().await;
     let cluster = ClusterId(9);
