@@ -83,6 +83,15 @@ pub enum OpenError {
         /// Where it should be.
         folder: String,
     },
+    /// A cluster is to be founded where there is data already.
+    #[error(
+        "{folder} holds data, though this node belongs to no cluster: restore the identity file that \
+         belongs to it, or move the node's folder away"
+    )]
+    NotEmpty {
+        /// Where it is.
+        folder: String,
+    },
     /// The records of the log do not make a state.
     #[error("the log does not fit together: {0}")]
     Recovery(#[from] shard::RecoveryError),
@@ -96,8 +105,11 @@ impl Store {
     /// disk. The node's identity is to be stored after this; then [`Store::recover`] brings the shards
     /// up.
     ///
+    /// A founding that ended midway leaves nothing that another one, of fewer shards even, would find.
+    ///
     /// # Errors
-    /// [`OpenError`] when the files cannot be written; founding can then be tried again.
+    /// [`OpenError`] when the files cannot be written; founding can then be tried again. And
+    /// [`OpenError::NotEmpty`].
     pub fn found(
         snapshot_dir: &Path,
         log_dir: &Path,
@@ -106,8 +118,28 @@ impl Store {
         hash_seed: u64,
     ) -> Result<(), OpenError> {
         let snapshots = open_snapshots(snapshot_dir)?;
+        let meta = SnapshotMeta::founding(vec![FOUNDING_REPLICA.0]);
+        let unfinished = snapshots.list().map_err(OpenError::Snapshots)?;
+        if unfinished.iter().any(|id| id.index != meta.index) {
+            return Err(not_empty(snapshot_dir));
+        }
+        // From now on there is a log, so that one that is gone can be told from one that never was.
+        let (_, found) = Wal::open(
+            Arc::new(RealDisk),
+            log_dir,
+            wal::Options { segment_size_bytes },
+            &mut |_| Ok(()),
+            &mut |_| {},
+        )?;
+        if found.records > 0 {
+            return Err(not_empty(log_dir));
+        }
+        for id in unfinished {
+            snapshots
+                .remove_replica(id.shard, id.replica)
+                .map_err(OpenError::Snapshots)?;
+        }
         for shard in (0..shards).map(ShardId) {
-            let meta = SnapshotMeta::founding(vec![FOUNDING_REPLICA.0]);
             let mut bytes = Vec::new();
             meta.encode(&mut bytes);
             let mut keyspace = Keyspace::new(hash_seed);
@@ -125,14 +157,6 @@ impl Store {
             });
             written.map_err(|source| OpenError::Snapshot { shard, source })?;
         }
-        // From now on there is a log, so that one that is gone can be told from one that never was.
-        Wal::open(
-            Arc::new(RealDisk),
-            log_dir,
-            wal::Options { segment_size_bytes },
-            &mut |_| Ok(()),
-            &mut |_| {},
-        )?;
         Ok(())
     }
 
@@ -264,6 +288,12 @@ impl Store {
                 .map_err(OpenError::Thread)?;
         self.set_running(running, snapshotter);
         Ok(())
+    }
+}
+
+fn not_empty(folder: &Path) -> OpenError {
+    OpenError::NotEmpty {
+        folder: folder.display().to_string(),
     }
 }
 
