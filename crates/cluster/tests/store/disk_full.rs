@@ -5,13 +5,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::{Core, Fsync, Refusal};
-use tokio::task::spawn_local;
 
-use crate::node::{ALL_FSYNC, Node, call, increment, log_dir, settings};
+use crate::node::{ALL_FSYNC, Node, call, increment, log_dir, settings, tick};
 
 /// What is not answered within this time is taken to be held.
 const HELD: Duration = Duration::from_secs(1);
@@ -114,17 +112,6 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         };
         fill_and_make_room(&disk, fsync);
     }
-}
-
-/// Heartbeats, as a node has them.
-fn tick(core: &Core) {
-    let store = Arc::clone(core.store());
-    spawn_local(async move {
-        loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            store.tick();
-        }
-    });
 }
 
 fn fill_and_make_room(disk: &SmallDisk, fsync: Fsync) {

@@ -123,16 +123,16 @@ impl Node {
 
     /// All that is stored, once it may be read.
     pub(crate) fn contents(&self) -> Vec<Stored> {
-        self.run_one(async |core| {
-            until("the shard is led", || core.store().read(0).is_some()).await;
-        });
-        let keyspace = self.store.read(0).unwrap();
+        self.run_one(async |core| core.store().serving().await);
         let mut stored = Vec::new();
-        for db in Db::all() {
-            keyspace.for_each(db, keyspace.stamp(), &mut |entry| {
-                let (key, value) = (entry.key().to_vec(), entry.string().to_vec());
-                stored.push((db, key, value, entry.expires_at()));
-            });
+        for shard in 0..self.store.shards() {
+            let keyspace = self.store.read(shard).unwrap();
+            for db in Db::all() {
+                keyspace.for_each(db, keyspace.stamp(), &mut |entry| {
+                    let (key, value) = (entry.key().to_vec(), entry.string().to_vec());
+                    stored.push((shard, db, key, value, entry.expires_at()));
+                });
+            }
         }
         stored.sort();
         stored
@@ -151,7 +151,7 @@ impl Node {
     }
 }
 
-pub(crate) type Stored = (Db, Vec<u8>, Vec<u8>, Option<Timestamp>);
+pub(crate) type Stored = (usize, Db, Vec<u8>, Vec<u8>, Option<Timestamp>);
 
 pub(crate) fn log_dir(dir: &Path) -> PathBuf {
     dir.join("log")
@@ -183,7 +183,7 @@ pub(crate) fn commands_of(calls: &[&[&str]]) -> Commands {
     commands
 }
 
-/// Has the shard run the commands.
+/// Has the first shard run the commands.
 pub(crate) async fn call(core: &Core, calls: &[&[&str]]) -> Result<Vec<Reply<'static>>, Refusal> {
     core.submit(0, commands_of(calls)).await.outcome
 }
@@ -204,4 +204,15 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(started.elapsed() < LIMIT, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// Heartbeats, as a node has them.
+pub(crate) fn tick(core: &Core) {
+    let store = Arc::clone(core.store());
+    tokio::task::spawn_local(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            store.tick();
+        }
+    });
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base::Db;
 use cluster::{Core, Refusal};
 use tokio::task::spawn_local;
 
-use crate::node::{ALL_FSYNC, Node, call, commands_of, increment, settings};
+use crate::node::{ALL_FSYNC, Node, call, commands_of, found, increment, settings, tick, until};
 
 const SESSIONS: u64 = 20;
 const ROUNDS: u64 = 25;
@@ -56,6 +57,76 @@ fn every_increment_counts_once() {
         let node = node.restart();
         assert_eq!(node.contents(), before, "{fsync}");
         assert_eq!(node.number("a"), total as u64);
+        node.store.stop();
+    }
+}
+
+#[test]
+fn shards_share_a_log() {
+    const SHARDS: usize = 5;
+    for fsync in ALL_FSYNC {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(fsync);
+        settings.snapshot_every_bytes = Some(1);
+        found(dir.path(), SHARDS as u32, 3);
+        let node = Node::recover(dir.path(), settings).unwrap();
+        node.run(|core| async move {
+            let sessions: Vec<_> = (0..20)
+                .map(|session| {
+                    let core = Rc::clone(&core);
+                    spawn_local(async move {
+                        for round in 0..200 {
+                            let shard = (session + round) % SHARDS;
+                            let mark = format!("{shard} {round} ").repeat(20);
+                            let key = format!("{session}");
+                            let calls = commands_of(&[&["incr", "n"], &["set", &key, &mark]]);
+                            let response = core.submit(shard, calls).await;
+                            response.outcome.expect("it is taken");
+                        }
+                    })
+                })
+                .collect();
+            for session in sessions {
+                session.await.unwrap();
+            }
+        });
+        let before = node.contents();
+        let count = |shard| {
+            let of_shard = before.iter().filter(|stored| stored.0 == shard);
+            let n = of_shard.filter(|stored| stored.2 == b"n");
+            n.map(|stored| stored.3.clone()).collect::<Vec<_>>()
+        };
+        for shard in 0..SHARDS {
+            assert_eq!(count(shard), [b"1600"], "{fsync}");
+        }
+        let node = node.restart();
+        assert!(node.contents() == before, "{fsync}: the state differs");
+        node.store.stop();
+    }
+}
+
+#[test]
+fn what_has_expired_is_swept_without_requests() {
+    for fsync in ALL_FSYNC {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::found(dir.path(), settings(fsync));
+        let keys = || node.store.read_for_status(0).unwrap().len(Db::default());
+        node.run_one(async |core| {
+            let names: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+            let calls: Vec<[&str; 5]> = names
+                .iter()
+                .map(|name| ["set", name, "v", "px", "50"])
+                .collect();
+            let calls: Vec<&[&str]> = calls.iter().map(|call| &call[..]).collect();
+            call(&core, &[&["set", "kept", "v"]]).await.unwrap();
+            call(&core, &calls).await.unwrap();
+            tick(&core);
+            until(&format!("{fsync}: they are swept"), || keys() == 1).await;
+        });
+        let before = node.contents();
+        let node = node.restart();
+        assert_eq!(node.contents(), before);
+        assert_eq!(node.store.read(0).unwrap().len(Db::default()), 1);
         node.store.stop();
     }
 }
