@@ -19,7 +19,7 @@ impl Founding {
     pub fn decide(hosts: &[HostStatus], peers: &[PeerStatus]) -> Founding {
         if let Some(peer) = peers.iter().find(|peer| peer.cluster_id.is_some()) {
             return Founding::Wait(format!(
-                "this node is not part of the cluster of {} ({}): joining is not supported by this version",
+                "this node serves no data: the store is on {} ({}), and joining it is not supported by this version",
                 peer.name, peer.address
             ));
         }

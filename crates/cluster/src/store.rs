@@ -119,6 +119,11 @@ impl Store {
         cells.into_iter().flatten().map(Cell::status).collect()
     }
 
+    /// Whether writes are refused because the log has no room.
+    pub fn is_disk_full(&self) -> bool {
+        self.running().is_some_and(|running| running.log.is_full())
+    }
+
     /// Says why there are no shards yet, for clients to read.
     pub fn set_forming(&self, reason: String) {
         *self.forming.write().unwrap_or_else(PoisonError::into_inner) = reason;

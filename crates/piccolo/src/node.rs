@@ -15,7 +15,7 @@
 //!
 //! It stops in the reverse order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -74,6 +74,18 @@ pub(crate) fn run(
         "this node"
     );
 
+    if config.cluster.shards > 1 {
+        if identity.cluster.is_none() {
+            return Err(anyhow!(
+                "cluster.shards = {}: this version founds clusters of one shard; set it to 1",
+                config.cluster.shards
+            ));
+        }
+        warn!(
+            shards = config.cluster.shards,
+            "cluster.shards is ignored: the cluster was founded with 1"
+        );
+    }
     let (failed, failure) = watch::channel(None);
     let store = Store::new(store_config(&config, threads));
     let node = Node {
@@ -103,6 +115,12 @@ pub(crate) fn run(
             peer_address,
         )?
     };
+    if Config::protected_mode(redis_address) && config.redis.password.is_none() {
+        warn!(
+            address = %redis_address,
+            "without redis.password only clients of this machine are served; others are refused"
+        );
+    }
     let facts = NodeFacts {
         version: env!("CARGO_PKG_VERSION"),
         node_id: identity.node,
@@ -220,11 +238,7 @@ async fn live(
     tokio::select! {
         () = node.store.serving() => {
             open.send_replace(true);
-            info!(
-                "ready to serve: redis-cli -h {} -p {}",
-                redis_address.ip(),
-                redis_address.port()
-            );
+            info!("ready to serve: redis-cli{} -p {}", host_option(redis_address), redis_address.port());
         }
         signal = stop.wait_for(Option::is_some) => {
             signal.context("the signals are no longer heard")?;
@@ -235,6 +249,16 @@ async fn live(
         .await
         .context("the signals are no longer heard")?;
     Ok(())
+}
+
+/// How a client is told the host, where it is not the one that clients take by themselves.
+fn host_option(address: SocketAddr) -> String {
+    let ip = address.ip();
+    if ip == Ipv4Addr::LOCALHOST || ip.is_unspecified() {
+        String::new()
+    } else {
+        format!(" -h {ip}")
+    }
 }
 
 async fn failure_of(mut failure: watch::Receiver<Option<String>>) -> String {

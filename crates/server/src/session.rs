@@ -386,6 +386,9 @@ impl Session {
             if session_commands::is_http(args[0]) {
                 return self.end_http(taking);
             }
+            if args[0].eq_ignore_ascii_case(b"multi") {
+                return self.end_transaction(taking);
+            }
             return self.reply_in_order(&commands::unknown_command(args), taking);
         };
         if !taking.gathered.is_empty() {
@@ -419,6 +422,16 @@ impl Session {
         } else {
             Err(NOAUTH)
         }
+    }
+
+    /// What a client sends after MULTI must not run one by one, since it asked for all or nothing: the
+    /// connection ends.
+    fn end_transaction(&mut self, taking: &mut Taking<'_>) -> Outcome {
+        let outcome = self.reply_in_order(&NO_TRANSACTIONS, taking);
+        if let Outcome::Replied = outcome {
+            self.closing = Some("it asked for a transaction");
+        }
+        outcome
     }
 
     /// A browser that was led here must not be able to say anything: the connection ends without
@@ -482,6 +495,11 @@ fn look_ahead(bytes: &[u8], limits: &Limits, db: Db, keyspace: &Keyspace) -> usi
     commands.max(1)
 }
 
+const NO_TRANSACTIONS: Reply<'static> = Reply::Error(Cow::Borrowed(
+    "ERR transactions are not supported by this version: nothing that follows MULTI was run, and the \
+     connection ends; a pipeline without a transaction works",
+));
+
 const TOO_LARGE: Reply<'static> = Reply::Error(Cow::Borrowed(
     "ERR the command is larger than 513 MiB in all; nothing was written; send it in parts",
 ));
@@ -494,7 +512,8 @@ fn refused(refusal: Refusal) -> Reply<'static> {
             Reply::error("CLUSTERDOWN the shard has no leader here; nothing was written; try again")
         }
         Refusal::DiskFull => Reply::error(
-            "MISCONF the disk of this node is full; nothing was written; make room on it",
+            "MISCONF the disk of this node is full: nothing was written, and writes, deletions \
+             too, are refused until there is room for a log segment; reads go on",
         ),
     }
 }

@@ -55,8 +55,8 @@ pub enum WalError {
     /// The log is damaged where it must not be. Refuse to start.
     #[error(
         "{} is damaged at byte {offset}: {what}. This is no torn tail of a power cut: bytes that were safely \
-         stored have changed since. Restore the file, or move this node's data folder away and let \
-         the node rejoin empty, so that the other replicas repair it", path.display()
+         stored have changed since. Restore the file from a backup. Where other nodes hold copies, the data \
+         folder can be moved away instead and the node rejoins empty; without copies that loses the data", path.display()
     )]
     Corrupt {
         /// The file.

@@ -46,7 +46,7 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// The file is damaged.
-    #[error("{} is damaged at byte {offset}: {what}. Restore the file, or move this node's data folder away and let the node rejoin empty", path.display())]
+    #[error("{} is damaged at byte {offset}: {what}. Restore the file from a backup. Where other nodes hold copies, the data folder can be moved away instead and the node rejoins empty; without copies that loses the data", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,

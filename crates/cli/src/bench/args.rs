@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 /// Drive a server (Piccolo, Redis or another that speaks RESP) with load and tell what it did.
 ///
 /// Each client sends a batch of PIPELINE requests, waits for all replies, and sends the next. Keys are
-/// drawn uniformly from KEYS keys of 16 bytes, which are written first. Give a second server with --vs to compare two
+/// drawn uniformly from KEYS keys of 16 bytes, which are written first, into database 0, and stay there. Give a second server with --vs to compare two
 /// in the same minutes, round by round; ratios are those of the first to the second.
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {

@@ -70,8 +70,8 @@ pub(super) fn memory(shared: &Shared, fields: &mut Fields) {
     fields.put("mem_allocator", "mimalloc");
 }
 
-/// The log stands for Redis's AOF, and a snapshot for its rewriting. A log that cannot be written ends
-/// the process, so while there is an answer the last write was fine.
+/// The log stands for Redis's AOF, and a snapshot for its rewriting. A log that fails ends the process;
+/// one without room refuses writes, which is told here.
 pub(super) fn persistence(shared: &Shared, fields: &mut Fields) {
     let snapshot = keyspaces(shared).any(|keyspace| keyspace.snapshot_running());
     fields.put("loading", 0);
@@ -80,7 +80,12 @@ pub(super) fn persistence(shared: &Shared, fields: &mut Fields) {
     fields.put("aof_enabled", 1);
     fields.put("aof_rewrite_in_progress", u8::from(snapshot));
     fields.put("aof_rewrite_scheduled", 0);
-    fields.put("aof_last_write_status", "ok");
+    let status = if shared.store().is_disk_full() {
+        "err"
+    } else {
+        "ok"
+    };
+    fields.put("aof_last_write_status", status);
 }
 
 pub(super) fn stats(shared: &Shared, fields: &mut Fields) {
