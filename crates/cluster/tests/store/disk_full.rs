@@ -142,10 +142,10 @@ fn fill_and_make_room(disk: &SmallDisk, fsync: Fsync) {
         );
         disk.make_room();
         let taken = async {
-            while !matches!(
-                try_call(&core, &[&["set", "k", &large]]).await,
-                Some(Ok(()))
-            ) {
+            loop {
+                if let Some(Ok(())) = try_call(&core, &[&["set", "k", &large]]).await {
+                    break;
+                }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
