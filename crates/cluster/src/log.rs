@@ -37,6 +37,8 @@ pub(crate) struct LogWriter {
     /// The next segment could not be made.
     full: AtomicBool,
     upkeep_requested: AtomicBool,
+    /// Upkeep is wanted once this number is durable.
+    upkeep_after: AtomicU64,
     chores: Mutex<Option<Sender<Chore>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     on_durable: Box<dyn Fn() + Send + Sync>,
@@ -56,6 +58,8 @@ enum Chore {
     Upkeep,
 }
 
+/// No number comes near it.
+const NOT_WANTED: u64 = u64::MAX;
 /// So much stays free for the log's own records: elections, snapshot markers.
 const RESERVED_BYTES: u64 = 64 << 10;
 /// The records of one commit group are gathered in memory that is kept up to this size.
@@ -98,6 +102,7 @@ impl LogWriter {
             pending_bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
             upkeep_requested: AtomicBool::new(false),
+            upkeep_after: AtomicU64::new(NOT_WANTED),
             chores: Mutex::new(Some(chores)),
             threads: Mutex::default(),
             on_durable: Box::new(on_durable),
@@ -225,6 +230,21 @@ impl LogWriter {
         }
     }
 
+    /// Has upkeep done once all records up to `number` are durable: segments go only then.
+    pub(crate) fn request_upkeep_after(&self, number: LogNumber) {
+        self.upkeep_after.store(number.0, Ordering::SeqCst);
+        self.upkeep_if_due();
+    }
+
+    /// Either this call or that of the log's thread, after it has synced, finds both numbers set.
+    fn upkeep_if_due(&self) {
+        let wanted = self.upkeep_after.load(Ordering::SeqCst);
+        if wanted != NOT_WANTED && self.durable.load(Ordering::SeqCst) >= wanted {
+            self.upkeep_after.store(NOT_WANTED, Ordering::SeqCst);
+            self.request_upkeep();
+        }
+    }
+
     /// Drops what takes long to drop on another thread.
     pub(crate) fn drop_elsewhere(&self, discarded: &mut Vec<Discarded>) {
         if !discarded.is_empty() {
@@ -302,7 +322,8 @@ impl LogWriter {
             marked = false;
             records.clear();
             records.shrink_to(KEPT_BYTES);
-            self.durable.store(number, Ordering::Release);
+            self.durable.store(number, Ordering::SeqCst);
+            self.upkeep_if_due();
             self.wake_shards();
         }
     }

@@ -181,10 +181,12 @@ impl Worker {
             }
             .encode(&mut records);
         }
-        running.log.append(&mut records).map_err(Failure::Log)?;
-        // Segments only go once the purge is durable.
-        running.log.sync().map_err(Failure::Log)?;
-        running.log.request_upkeep();
+        let (number, written) = running.log.append(&mut records).map_err(Failure::Log)?;
+        if written {
+            // With the operating system, that is; the purge counts once it is on the disk.
+            running.log.sync().map_err(Failure::Log)?;
+        }
+        running.log.request_upkeep_after(number);
         self.snapshots.remove_older(id)?;
         self.last_snapshot_bytes = bytes;
         info!(

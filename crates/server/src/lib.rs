@@ -1,8 +1,8 @@
 //! The Redis side of a node: its listener, its connections and their sessions.
 //!
 //! Life of a request, on one core and its thread:
-//! 1. [`connection`] reads what the socket has into a buffer.
-//! 2. [`session`] takes the commands in it, one after another: commands of the connection and reads
+//! 1. `connection` reads what the socket has into a buffer.
+//! 2. `session` takes the commands in it, one after another: commands of the connection and reads
 //!    run at once; from the first write on, commands are gathered.
 //! 3. What was gathered goes to the shard in one piece; the connection waits for the replies.
 //! 4. All replies go out in one write.
