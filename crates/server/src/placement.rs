@@ -47,6 +47,7 @@ impl Placement {
         let mut policy = Policy {
             cores,
             active: 1,
+            short: 0,
             quiet: 0,
         };
         let mut meter = Meter::default();
@@ -75,6 +76,8 @@ struct Load {
 struct Policy {
     cores: usize,
     active: usize,
+    /// For how many looks in a row the cores were short of time.
+    short: u32,
     /// For how many looks in a row half of the cores would have been enough.
     quiet: u32,
 }
@@ -83,6 +86,8 @@ struct Policy {
 const BUSY: f64 = 0.8;
 /// With less spare time than this, another thread would only get in the way of whoever has it.
 const SPARE: f64 = 0.3;
+/// So many looks in a row must say so; the system counts idle time coarsely.
+const SHORT_LOOKS: u32 = 3;
 /// Half of the cores are enough when they would be no busier than this.
 const EASY: f64 = 0.5;
 /// So many looks in a row must say so.
@@ -92,7 +97,13 @@ impl Policy {
     fn next(&mut self, load: Load) -> usize {
         let active = self.active as f64;
         if load.taken > BUSY * active && load.spare > SPARE {
+            self.short += 1;
+        } else {
+            self.short = 0;
+        }
+        if self.short >= SHORT_LOOKS {
             self.active = (self.active * 2).min(self.cores);
+            self.short = 0;
         }
         let half = self.active.div_ceil(2);
         if self.active > 1 && load.taken < EASY * half as f64 {
@@ -189,6 +200,7 @@ mod tests {
         Policy {
             cores: 8,
             active,
+            short: SHORT_LOOKS - 1,
             quiet: 0,
         }
     }
@@ -230,6 +242,29 @@ mod tests {
             }),
             8
         );
+    }
+
+    #[test]
+    fn one_look_is_no_reason_to_spread() {
+        let mut policy = Policy {
+            short: 0,
+            ..policy(1)
+        };
+        let short = Load {
+            taken: 0.95,
+            spare: 5.0,
+        };
+        assert_eq!(policy.next(short), 1);
+        assert_eq!(
+            policy.next(Load {
+                taken: 0.95,
+                spare: 0.1
+            }),
+            1
+        );
+        assert_eq!(policy.next(short), 1);
+        assert_eq!(policy.next(short), 1);
+        assert_eq!(policy.next(short), 2);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use base::{Clock, NodeId, Timestamp};
 use cluster::{Core, Store, SystemClock};
 use resp::Limits;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpStream;
 
 use crate::buffers::Buffers;
@@ -196,6 +197,12 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time to within some milliseconds, for little.
+    pub(crate) fn about_now(&self) -> Timestamp {
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        Timestamp::from_millis(now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000)
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerFacts> {

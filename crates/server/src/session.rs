@@ -57,6 +57,8 @@ pub(crate) struct Session {
     pub(crate) closing: Option<&'static str>,
     pub(crate) shared: Arc<Shared>,
     client: Arc<Client>,
+    /// The last command that the client was noted with, and its database.
+    noted: (&'static str, Db),
     stats: Arc<Stats>,
     parser: Parser,
     silence: Silence,
@@ -97,6 +99,7 @@ impl Session {
             closing: None,
             shared,
             client,
+            noted: ("", Db::default()),
             stats,
             parser: Parser::new(),
             silence: Silence::None,
@@ -127,7 +130,7 @@ impl Session {
 
     /// The client has sent something.
     pub(crate) fn note_activity(&self) {
-        self.client.note_activity(self.shared.now());
+        self.client.note_activity(self.shared.about_now());
     }
 
     /// Back to the state of a new connection, as `RESET` asks for.
@@ -229,7 +232,10 @@ impl Session {
             }
         };
         server.stats.note_commands(taken, *consumed);
-        if let Some(name) = last {
+        if let Some(name) = last
+            && self.noted != (name, self.db)
+        {
+            self.noted = (name, self.db);
             self.client.note_command(name, self.db);
         }
         server.buffers.give_args(args);
@@ -400,6 +406,7 @@ impl Session {
             Ok(spec) => {
                 *last = Some(spec.name);
                 // At once, as it may be about to list clients.
+                self.noted = (spec.name, self.db);
                 self.client.note_command(spec.name, self.db);
                 (command.run)(self, args, taking.server)
             }
