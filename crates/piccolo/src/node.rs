@@ -17,6 +17,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -36,6 +37,9 @@ use crate::config::{Config, Fsync};
 use crate::open_files;
 use crate::signals::Stop;
 
+/// So long clients of a node without a cluster wait at the port, in case it founds one, before they are
+/// told that there is none.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// So long clients have to take their last replies when the node stops.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -213,6 +217,7 @@ async fn live(
 ) -> anyhow::Result<()> {
     let mut changed = peers.changed();
     let mut told = None;
+    let mut patience = pin!(tokio::time::sleep(PATIENCE));
     while identity.cluster.is_none() {
         match Founding::decide(&peers.hosts(), &peers.statuses()) {
             Founding::Found => {
@@ -222,10 +227,12 @@ async fn live(
                 if told.as_ref() != Some(&reason) {
                     info!(reason, "no data is served yet");
                     node.store.set_forming(reason.clone());
-                    open.send_replace(true);
                     told = Some(reason);
                 }
                 tokio::select! {
+                    () = &mut patience, if !*open.borrow() => {
+                        open.send_replace(true);
+                    }
                     change = changed.changed() => change.context("the peers are gone")?,
                     signal = stop.wait_for(Option::is_some) => {
                         signal.context("the signals are no longer heard")?;

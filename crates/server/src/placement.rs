@@ -90,8 +90,12 @@ const SPARE: f64 = 0.3;
 const SHORT_LOOKS: u32 = 3;
 /// Half of the cores are enough when they would be no busier than this.
 const EASY: f64 = 0.5;
+/// When nobody has time to spare, and yet the cores get less than this of theirs, they are in the way of
+/// whoever has the rest: most likely the clients that they wait for.
+const NO_SPARE: f64 = 0.1;
+const CROWDED: f64 = 0.62;
 /// So many looks in a row must say so.
-const QUIET_LOOKS: u32 = 20;
+const QUIET_LOOKS: u32 = 10;
 
 impl Policy {
     fn next(&mut self, load: Load) -> usize {
@@ -106,7 +110,9 @@ impl Policy {
             self.short = 0;
         }
         let half = self.active.div_ceil(2);
-        if self.active > 1 && load.taken < EASY * half as f64 {
+        let easy = load.taken < EASY * half as f64;
+        let crowded = load.spare < NO_SPARE && load.taken < CROWDED * active;
+        if self.active > 1 && (easy || crowded) {
             self.quiet += 1;
         } else {
             self.quiet = 0;
@@ -285,6 +291,39 @@ mod tests {
             }),
             2
         );
+    }
+
+    #[test]
+    fn cores_that_are_in_the_way_of_their_clients_gather() {
+        let mut policy = Policy {
+            cores: 2,
+            ..policy(2)
+        };
+        for _ in 1..QUIET_LOOKS {
+            assert_eq!(
+                policy.next(Load {
+                    taken: 1.15,
+                    spare: 0.02
+                }),
+                2
+            );
+        }
+        assert_eq!(
+            policy.next(Load {
+                taken: 1.15,
+                spare: 0.02
+            }),
+            1
+        );
+        for _ in 0..2 * QUIET_LOOKS {
+            assert_eq!(
+                policy.next(Load {
+                    taken: 0.97,
+                    spare: 0.2
+                }),
+                1
+            );
+        }
     }
 
     #[test]
