@@ -286,6 +286,7 @@ fn pass<'a>(
                 // One beyond a limit that is odd enough takes the slow way to its error.
                 Some((length, line)) if length <= limits.bulk_bytes => {
                     cursor.at += line;
+                    cursor.scanned = 0;
                     length
                 }
                 _ => match length_line(buffer, limits, &mut cursor)? {

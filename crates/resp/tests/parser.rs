@@ -312,6 +312,16 @@ fn near_protocol() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(token, 0..24).prop_map(|tokens| tokens.concat())
 }
 
+#[test]
+fn what_was_scanned_of_one_length_says_nothing_of_the_next() {
+    // The first length is cut after its `$`, and the second line begins with a CR.
+    let bytes = b"*2\r\n$3\r\nfoo\r\n\r-1109951*";
+    let limits = Limits::default();
+    let whole = feed([&bytes[..]].into_iter(), &limits);
+    assert_eq!(whole.error, Some(ProtocolError::ExpectedBulk(b'\r')));
+    assert_eq!(feed(cut(bytes, &[5]).into_iter(), &limits), whole);
+}
+
 proptest! {
     #[test]
     fn any_cut_of_any_pipeline_gives_its_commands(
