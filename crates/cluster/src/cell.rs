@@ -18,7 +18,8 @@ use crate::random::Random;
 ///
 /// Whoever has work for the shard sets `work` and then tries to take the turn. If another thread
 /// has it, that one looks at `work` again after it has let go. So work never lies unseen, and no
-/// thread ever waits for another's turn to end.
+/// core ever waits for another's turn to end. The thread that makes snapshots does, and has the shards
+/// take a turn once it has let go.
 pub(crate) struct Cell {
     keyspace: RwLock<Keyspace>,
     may_read: AtomicBool,
@@ -206,10 +207,7 @@ impl Cell {
         }
         let durable = log.durable();
         let mut persisted = None;
-        while let Some(&(number, mark)) =
-            unpersisted.front().filter(|(number, _)| *number <= durable)
-        {
-            debug_assert!(number <= durable);
+        while let Some(&(_, mark)) = unpersisted.front().filter(|(number, _)| *number <= durable) {
             persisted = Some(mark);
             unpersisted.pop_front();
         }

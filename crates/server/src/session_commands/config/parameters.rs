@@ -70,11 +70,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "client-output-buffer-limit",
-        get: |_| "normal 0 0 0 slave 0 0 0 pubsub 0 0 0".into(),
-        set: Set::Never(
-            "a client that does not read its replies is given no more of them, so there is nothing \
-             to limit",
-        ),
+        get: |shared| {
+            let limit = shared.config.output_limit_bytes;
+            format!("normal {limit} 0 0 slave 0 0 0 pubsub 0 0 0")
+        },
+        set: Set::AtStart("redis.output_buffer_limit"),
     },
     Parameter {
         name: "client-query-buffer-limit",
