@@ -9,4 +9,4 @@ mod time;
 
 pub use id::{ClusterId, Db, DbOutOfRange, Incarnation, NodeId, ReplicaId, ShardId};
 pub use slot::Slot;
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, Moment, Timestamp};

@@ -38,6 +38,15 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// Now, by both clocks of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// May jump either way.
+    pub wall: Timestamp,
+    /// Time since some fixed moment. It never goes back.
+    pub monotonic: Duration,
+}
+
 /// Where drivers read the time; the system's outside, a simulated one in tests.
 pub trait Clock {
     /// Wall-clock time. It may jump either way.

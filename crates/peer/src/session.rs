@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use base::{ClusterId, Timestamp};
+use base::{ClusterId, Moment, Timestamp};
 
 use crate::frame::{self, Decoder, Kind, PAYLOAD_LIMIT, UNGREETED_PAYLOAD_LIMIT};
 use crate::greeting::{Greeting, GreetingError, Side};
@@ -33,15 +33,6 @@ const MEASURED_PINGS: usize = 64;
 /// How long a peer may be silent.
 pub fn silence_limit(heartbeat: Duration) -> Duration {
     3 * heartbeat + Duration::from_secs(1)
-}
-
-/// Now, by both clocks of this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// May jump either way; only peers are told.
-    pub wall: Timestamp,
-    /// Never goes back.
-    pub monotonic: Duration,
 }
 
 /// What a peer did that concerns the owner of its session.

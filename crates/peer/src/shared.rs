@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-use base::{ClusterId, NodeId, Timestamp};
+use base::{ClusterId, Moment, NodeId, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Level, debug, info, warn};
@@ -21,7 +21,7 @@ use crate::greeting::{Greeting, Side};
 use crate::hang_up::HangUp;
 use crate::link::Link;
 use crate::message::Introduction;
-use crate::session::Moment;
+
 use crate::status::{Config, Event, HostState, LocalNode, SEND_QUEUE_LIMIT, SendError};
 use crate::{HostAddr, dialer};
 

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use base::{ClusterId, Incarnation, NodeId, Timestamp};
+use base::{ClusterId, Incarnation, Moment, NodeId, Timestamp};
 use peer::HangUp;
 use peer::frame::{self, Decoder, Kind, PAYLOAD_LIMIT};
 use peer::greeting::{Greeting, Side, VERSION};
-use peer::session::{Input, Moment, Session};
+use peer::session::{Input, Session};
 
 const NOW: Moment = Moment {
     wall: Timestamp::from_millis(1_000_000),

@@ -1,0 +1,2 @@
+//! What a node decides, without clock, socket, thread or chance of its own: the turns that its shards
+//! take, the way to the leaders of others, founding, joining, balancing, snapshots on their way.
