@@ -1,16 +1,17 @@
-//! `cargo xtask bench`: the targets of `docs/benchmarks.md`, each as a ratio to a Redis 7 that ran in the same
-//! minutes on the same machine.
+//! `cargo xtask bench`: the targets of `docs/benchmarks.md`, each as a ratio to a Redis 7, or for a
+//! cluster to an etcd, that ran in the same minutes on the same machine.
 //!
 //! Servers are fresh for each comparison, in folders under `target/bench` that go when it ends, well or not. The
-//! load comes from `piccolo bench`, which alternates both servers round by round. What is printed to the standard
+//! load comes from `piccolo bench`, or for a cluster from `benches/cluster`, and alternates both servers round by round. What is printed to the standard
 //! output is Markdown, a row as soon as it is measured; what goes on is told on standard error. A target that is
 //! missed is a result, not a failure.
 //!
-//! - [`speed`], [`memory`], [`restart`]: the comparisons.
+//! - [`speed`], [`memory`], [`restart`], [`cluster`]: the comparisons.
 //! - [`servers`]: starting and ending servers. [`load`]: the load generator. [`ask`]: questions to a server.
 //! - [`machine`]: what the figures depend on. [`table`]: medians and cells.
 
 mod ask;
+mod cluster;
 mod load;
 mod machine;
 mod memory;
@@ -48,6 +49,7 @@ enum Subject {
     Speed,
     Memory,
     Restart,
+    Cluster,
 }
 
 impl Options {
@@ -77,9 +79,10 @@ impl Options {
                         "speed" => Subject::Speed,
                         "memory" => Subject::Memory,
                         "restart" => Subject::Restart,
+                        "cluster" => Subject::Cluster,
                         other => {
                             return Err(format!(
-                                "--only is speed, memory or restart, not `{other}`"
+                                "--only is speed, memory, restart or cluster, not `{other}`"
                             ));
                         }
                     });
@@ -118,7 +121,8 @@ struct Bench<'a> {
     options: &'a Options,
     /// The server and the load generator.
     piccolo: PathBuf,
-    redis: PathBuf,
+    /// None where nothing is compared with it.
+    redis: Option<PathBuf>,
     /// Holds the folder of each comparison.
     home: PathBuf,
 }
@@ -132,6 +136,11 @@ impl Bench<'_> {
             .with_context(|| format!("cannot make a folder in {}", self.home.display()))
     }
 
+    fn redis(&self) -> Result<&Path> {
+        let redis = self.redis.as_deref();
+        redis.context("redis-server was not looked for")
+    }
+
     fn keys(&self, default: u64) -> u64 {
         self.options.keys.unwrap_or(default)
     }
@@ -143,7 +152,10 @@ impl Bench<'_> {
 /// There is no Redis to compare with, Piccolo does not build, or a server does not do what it was started for.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let workspace = Workspace::load()?;
-    let redis = Tools::redis_server(&workspace).context("redis-server is not to be had")?;
+    let redis = match options.only {
+        Some(Subject::Cluster) => None,
+        _ => Some(Tools::redis_server(&workspace).context("redis-server is not to be had")?),
+    };
     let piccolo = match &options.binary {
         Some(path) => fs::canonicalize(path)
             .with_context(|| format!("there is no binary {}", path.display()))?,
@@ -168,6 +180,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         (Subject::Speed, speed::run as fn(&Bench<'_>) -> Result<()>),
         (Subject::Memory, memory::run),
         (Subject::Restart, restart::run),
+        (Subject::Cluster, cluster::run),
     ] {
         if options.wants(subject) {
             measure(&bench)?;

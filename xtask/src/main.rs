@@ -24,11 +24,12 @@ cargo xtask COMMAND
            redis-server as oracle, both under target/, nothing installed
   tidy     the house rules: the arrows of ARCHITECTURE.md, file lengths, words, links
   fix      rewrites: formatting, and what clippy can mend by itself
-  bench    Piccolo against Redis, as tables for docs/benchmarks.md; on a quiet machine, 15 minutes
-             --only WHAT      speed, memory or restart
+  bench    Piccolo against Redis and etcd, as tables for docs/benchmarks.md; on a quiet machine, 20 minutes
+             --only WHAT      speed, memory, restart or cluster
              --rounds N       rounds of each comparison, of which the median counts [default: 5]
              --seconds S      how long a round of speed is [default: 3]
-             --keys N         how many keys [default: 1000000; memory and restart: 5000000]
+             --keys N         how many keys [default: 1000000; memory and restart: 5000000;
+                              cluster: 20000]
              --binary PATH    a release build that is there, instead of building one
 
 A check or a test that could not run is reported as SKIPPED, by name. The last line counts:

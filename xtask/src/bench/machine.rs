@@ -22,14 +22,19 @@ pub(super) fn facts(bench: &Bench<'_>, commit: &str) -> Result<String> {
     let version = |path: &std::path::Path| -> Result<String> {
         Ok(output(program(path).arg("--version"))?.trim().to_owned())
     };
-    let redis = version(&bench.redis)?;
-    let redis = redis
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("v="))
-        .unwrap_or(&redis);
+    let redis = match &bench.redis {
+        None => String::new(),
+        Some(redis) => {
+            let told = version(redis)?;
+            let number = told
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix("v="));
+            format!("\n- redis: {}", number.unwrap_or(&told))
+        }
+    };
     Ok(format!(
-        "- date: {}\n- processor: {}, {} cores; {} GiB of memory; load average before: {}\n- kernel: {}\n- piccolo: {} ({})\n\
-         - redis: {redis}\n- disk: fdatasync of an appended page takes {:.3} ms (median of {SYNCS})",
+        "- date: {}\n- processor: {}, {} cores; {} GiB of memory; load average before: {}\n- kernel: {}\n- piccolo: {} ({}){redis}\n\
+         - disk: fdatasync of an appended page takes {:.3} ms (median of {SYNCS})",
         output(program("date").args(["-u", "+%F"]))?.trim(),
         field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
         thread::available_parallelism()?,

@@ -21,7 +21,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     );
     eprintln!("memory: {} keys", thousands(keys));
     let folder = bench.folder()?;
-    let redis = Recipe::redis(bench, folder.path().join("redis"), Fsync::Never).start(0)?;
+    let redis = Recipe::redis(bench, folder.path().join("redis"), Fsync::Never)?.start(0)?;
     let piccolo = Recipe::piccolo(bench, folder.path().join("piccolo"), Fsync::Never)?.start(0)?;
     let result = load::compare(bench, &piccolo, &redis, keys, &["--op", "fill"])?;
     println!("| measured by | Piccolo, B per key | Redis, B per key | ratio | target | reached |");

@@ -116,7 +116,7 @@ fn row(piccolo: &Subject, redis: &Subject) -> String {
 /// A Redis whose AOF holds the commands as they came, and one whose AOF was rewritten: its snapshot, so to speak.
 fn redis(bench: &Bench<'_>, home: &Path, keys: u64) -> Result<[Subject; 2]> {
     eprintln!("restart: filling redis");
-    let recipe = Recipe::redis(bench, home.join("redis-plain"), Fsync::EverySecond);
+    let recipe = Recipe::redis(bench, home.join("redis-plain"), Fsync::EverySecond)?;
     let server = recipe.start(0)?;
     load::fill(bench, &server, keys)?;
     server.stop(Stop::Term)?;

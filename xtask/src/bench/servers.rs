@@ -65,20 +65,20 @@ pub(super) struct Recipe {
 
 impl Recipe {
     /// Redis without snapshots and without rewrites of its AOF; without an AOF where nothing is ever synced.
-    pub(super) fn redis(bench: &Bench<'_>, folder: PathBuf, fsync: Fsync) -> Recipe {
+    pub(super) fn redis(bench: &Bench<'_>, folder: PathBuf, fsync: Fsync) -> Result<Recipe> {
         let mut arguments = words(&["--save", "", "--bind", "127.0.0.1", "--daemonize", "no"]);
         arguments.extend(words(&["--auto-aof-rewrite-percentage", "0"]));
         arguments.extend(match fsync {
             Fsync::Never => words(&["--appendonly", "no"]),
             _ => words(&["--appendonly", "yes", "--appendfsync", fsync.name()]),
         });
-        Recipe {
+        Ok(Recipe {
             name: "redis",
-            program: bench.redis.clone(),
+            program: bench.redis()?.to_owned(),
             folder,
             arguments,
             port_arguments: words(&["--port", ""]),
-        }
+        })
     }
 
     /// Piccolo with its defaults but for ports, folder and fsync.
@@ -258,7 +258,7 @@ impl Drop for Server {
 
 /// A port of the loopback that nobody listens on, each time another one. It is below the ports that the system
 /// gives to outgoing connections, so that none of those takes it before its server does.
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     const FIRST: u16 = 21_000;
     const COUNT: u16 = 8_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -279,7 +279,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 /// The last lines of a log.
-fn end_of(path: &Path) -> String {
+pub(super) fn end_of(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(10)..].join("\n")

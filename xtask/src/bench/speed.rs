@@ -81,7 +81,7 @@ fn compare(bench: &Bench<'_>, fsync: Fsync, op: &str, depth: &Depth) -> Result<S
     eprintln!("speed: {op}, pipeline {pipeline}, fsync {}", fsync.name());
     // Declared before the servers, so that it goes after them.
     let folder = bench.folder()?;
-    let redis = Recipe::redis(bench, folder.path().join("redis"), fsync).start(0)?;
+    let redis = Recipe::redis(bench, folder.path().join("redis"), fsync)?.start(0)?;
     let piccolo = Recipe::piccolo(bench, folder.path().join("piccolo"), fsync)?.start(0)?;
     let rounds = bench.options.rounds.to_string();
     let seconds = bench.options.seconds.to_string();

@@ -23,6 +23,11 @@ impl Target {
     /// Three cells: the ratio, the target, and whether it is reached. The ratio is the median of `ratios`, with the
     /// least and the greatest of them where there is more than one.
     pub(super) fn cells(self, ratios: &[f64]) -> String {
+        self.cells_of(ratios, 2)
+    }
+
+    /// The same with so many decimals.
+    pub(super) fn cells_of(self, ratios: &[f64], decimals: usize) -> String {
         let Some(ratio) = median(ratios) else {
             return format!("? | {self} | not measured");
         };
@@ -35,10 +40,10 @@ impl Target {
         let greatest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let spread = match ratios.len() {
             1 => String::new(),
-            _ => format!(" ({least:.2} to {greatest:.2})"),
+            _ => format!(" ({least:.decimals$} to {greatest:.decimals$})"),
         };
         let reached = if reached { "yes" } else { "**no**" };
-        format!("{ratio:.2}{spread} | {self} | {reached}")
+        format!("{ratio:.decimals$}{spread} | {self} | {reached}")
     }
 }
 
