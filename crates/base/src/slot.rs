@@ -1,5 +1,7 @@
 //! Slots: the 16384 parts into which Redis Cluster cuts the space of keys.
 
+use crate::ShardId;
+
 /// One of [`Slot::COUNT`] parts of the key space; shards own ranges of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
@@ -33,6 +35,21 @@ impl Slot {
     /// Source: Redis Cluster specification, "Key distribution model" and "Hash tags".
     pub fn of_key(key: &[u8]) -> Slot {
         Slot(crc16(hash_tag(key)) % Slot::COUNT as u16)
+    }
+
+    /// The shard that owns the slot, where there are so many: each owns a range, and no two ranges
+    /// differ by more than one slot.
+    pub const fn shard(self, shards: u32) -> ShardId {
+        ShardId((self.0 as u64 * shards as u64 / Slot::COUNT as u64) as u32)
+    }
+
+    /// The first slot of a shard, where there are so many; `None` if the shard owns none.
+    pub const fn first_of(shard: ShardId, shards: u32) -> Option<Slot> {
+        if shard.0 >= shards || shards as usize > Slot::COUNT {
+            return None;
+        }
+        let first = (shard.0 as u64 * Slot::COUNT as u64).div_ceil(shards as u64);
+        Some(Slot(first as u16))
     }
 }
 
@@ -135,6 +152,25 @@ mod tests {
         assert_eq!(Slot::of_key(b"foo").number(), 12182);
         assert_eq!(Slot::of_key(b"somekey").number(), 11058);
         assert_eq!(Slot::of_key(b"").number(), 0);
+    }
+
+    #[test]
+    fn shards_own_equal_ranges_of_all_slots() {
+        for shards in [1, 2, 3, 5, 16, 1000, 1024, 16384] {
+            let (mut next, mut least, mut most) = (0, usize::MAX, 0);
+            for shard in 0..shards {
+                let first = Slot::first_of(ShardId(shard), shards).unwrap();
+                assert_eq!(first.index(), next);
+                while next < Slot::COUNT && Slot::new(next as u16).shard(shards).0 == shard {
+                    next += 1;
+                }
+                least = least.min(next - first.index());
+                most = most.max(next - first.index());
+            }
+            assert_eq!(next, Slot::COUNT);
+            assert!(most - least <= 1, "{shards} shards: {least} to {most}");
+            assert_eq!(Slot::first_of(ShardId(shards), shards), None);
+        }
     }
 
     #[test]

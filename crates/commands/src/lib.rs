@@ -40,6 +40,8 @@ mod scan;
 mod spec;
 mod strings;
 mod table;
+mod varint;
+pub mod wire;
 
 pub use reply::Reply;
 pub use spec::{

@@ -15,6 +15,7 @@
 
 use base::{Db, Timestamp};
 
+use crate::varint::{self, VarintError};
 use crate::{Command, CommandId, by_id};
 
 /// Why bytes are not a batch of commands.
@@ -47,6 +48,15 @@ pub enum LogError {
         /// How many there were, with the name.
         arguments: usize,
     },
+}
+
+impl From<VarintError> for LogError {
+    fn from(error: VarintError) -> LogError {
+        match error {
+            VarintError::Truncated => LogError::Truncated,
+            VarintError::Malformed => LogError::Malformed,
+        }
+    }
 }
 
 /// The format that this program writes.
@@ -115,11 +125,11 @@ impl BatchHeader {
 /// Appends a command; `args` are those after the name.
 pub fn encode(out: &mut Vec<u8>, id: CommandId, db: Db, args: &[&[u8]]) {
     out.reserve(16 + args.iter().map(|arg| arg.len() + 5).sum::<usize>());
-    put_varint(out, u64::from(id.0));
+    varint::put(out, u64::from(id.0));
     out.push(db.number());
-    put_varint(out, args.len() as u64);
+    varint::put(out, args.len() as u64);
     for arg in args {
-        put_varint(out, arg.len() as u64);
+        varint::put(out, arg.len() as u64);
         out.extend_from_slice(arg);
     }
 }
@@ -135,7 +145,7 @@ pub fn decode<'a>(
     args: &mut Vec<&'a [u8]>,
 ) -> Result<(&'static Command, Db), LogError> {
     args.clear();
-    let id = take_varint(bytes)?;
+    let id = varint::take(bytes)?;
     let command = u16::try_from(id)
         .ok()
         .and_then(|id| by_id(CommandId(id)))
@@ -143,7 +153,7 @@ pub fn decode<'a>(
     let (&db, rest) = bytes.split_first().ok_or(LogError::Truncated)?;
     *bytes = rest;
     let db = Db::new(db).map_err(|_| LogError::Database(db))?;
-    let count = take_varint(bytes)?;
+    let count = varint::take(bytes)?;
     // Each argument takes a byte at the least: no garbage makes this reserve more than the entry's size.
     if count > bytes.len() as u64 {
         return Err(LogError::Truncated);
@@ -151,7 +161,7 @@ pub fn decode<'a>(
     args.reserve(count as usize + 1);
     args.push(command.spec.name.as_bytes());
     for _ in 0..count {
-        let len = usize::try_from(take_varint(bytes)?).map_err(|_| LogError::Truncated)?;
+        let len = usize::try_from(varint::take(bytes)?).map_err(|_| LogError::Truncated)?;
         let (arg, rest) = bytes.split_at_checked(len).ok_or(LogError::Truncated)?;
         args.push(arg);
         *bytes = rest;
@@ -163,34 +173,6 @@ pub fn decode<'a>(
         });
     }
     Ok((command, db))
-}
-
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, LogError> {
-    let mut number = 0;
-    for (index, &byte) in bytes.iter().enumerate().take(10) {
-        // The tenth byte has room for one bit; a last byte of zero adds nothing.
-        if (index == 9 && byte > 1) || (index > 0 && byte == 0) {
-            return Err(LogError::Malformed);
-        }
-        number |= u64::from(byte & 0x7f) << (7 * index);
-        if byte < 0x80 {
-            *bytes = &bytes[index + 1..];
-            return Ok(number);
-        }
-    }
-    Err(if bytes.len() < 10 {
-        LogError::Truncated
-    } else {
-        LogError::Malformed
-    })
 }
 
 #[cfg(test)]

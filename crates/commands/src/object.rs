@@ -68,7 +68,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command {
     handler: reads!(object),
 }];
 
-const HELP: [&str; 15] = [
+pub(crate) const HELP: [&str; 15] = [
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ENCODING <key>",
     "    Return the kind of internal representation used in order to store the value",
