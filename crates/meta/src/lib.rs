@@ -3,6 +3,7 @@
 //!
 //! - [`ClusterMap`] is the map that shard 0 replicates, [`Change`] what may happen to it.
 //! - [`Membership`] is what a shard itself says of its replicas; the map only hints at it.
+//! - [`plan`] is the balancer.
 //! - [`NodeStatus`] is what nodes tell each other about once a second.
 
 mod apply;
@@ -11,6 +12,7 @@ mod cluster_map;
 mod field;
 mod map_encoding;
 mod membership;
+mod plan;
 mod status;
 
 pub use change::{Change, Outcome, Rejected};
@@ -20,4 +22,5 @@ pub use cluster_map::{
 };
 pub use field::DecodeError;
 pub use membership::{Member, Membership, Role};
+pub use plan::{Move, Observed, ObservedShard, PlanConfig, Step, plan};
 pub use status::{NodeStatus, ReplicaProgress, ReplicaStatus};

@@ -83,12 +83,13 @@ impl ClusterMap {
         }
         fields.list("node", |fields| {
             let node = NodeId(fields.id("node id")?);
-            once(map.nodes.insert(node, NodeEntry::read(fields)?), "node id")
+            let before = map.nodes.insert(node, NodeEntry::read(fields)?);
+            once(before.is_none(), "node id")
         })?;
         fields.list("removed node", |fields| {
             let node = NodeId(fields.id("node id")?);
             let incarnation = Incarnation(fields.u64("incarnation")?);
-            once(map.removed.insert(node, incarnation), "node id")
+            once(map.removed.insert(node, incarnation).is_none(), "node id")
         })?;
         let mut shard = 0;
         fields.list("shard", |fields| {
@@ -102,7 +103,7 @@ impl ClusterMap {
                 if replica.0 >= map.next_replica {
                     return Err(DecodeError::Value("replica id"));
                 }
-                once(placed.insert(replica, placement), "replica id")
+                once(placed.insert(replica, placement).is_none(), "replica id")
             })?;
             map.placements.insert(ShardId(shard), placed);
             shard = shard.saturating_add(1);
@@ -115,10 +116,11 @@ impl ClusterMap {
     }
 }
 
-fn once<T>(before: Option<T>, field: &'static str) -> Result<(), DecodeError> {
-    match before {
-        None => Ok(()),
-        Some(_) => Err(DecodeError::Value(field)),
+/// A key may be there once.
+fn once(is_first: bool, field: &'static str) -> Result<(), DecodeError> {
+    match is_first {
+        true => Ok(()),
+        false => Err(DecodeError::Value(field)),
     }
 }
 
