@@ -1,4 +1,4 @@
-//! How the values of this crate stand in bytes: fields of fixed width, texts, and records that can grow.
+//! How values stand in bytes, here and in `node`: fields of fixed width, texts, and records that can grow.
 //!
 //! A value of its own begins with its version: major u16, minor u16. What follows, and every value
 //! nested in it, is a record: its length u32, then its fields. A later minor version appends fields to
@@ -53,11 +53,14 @@ pub enum DecodeError {
 }
 
 /// Reads fields from the front of a record.
-pub(crate) struct Fields<'a>(&'a [u8]);
+pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     /// The fields of a value at the front of `bytes` that [`put_value`] wrote, and how many bytes it has.
-    pub(crate) fn of_value(
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn of_value(
         bytes: &'a [u8],
         supported: u16,
         what: &'static str,
@@ -77,7 +80,7 @@ impl<'a> Fields<'a> {
     }
 
     /// All that is not read yet.
-    pub(crate) fn rest(&self) -> &'a [u8] {
+    pub fn rest(&self) -> &'a [u8] {
         self.0
     }
 
@@ -99,7 +102,11 @@ impl<'a> Fields<'a> {
         Ok(*bytes)
     }
 
-    pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         self.array(field).map(u8::from_le_bytes)
     }
 
@@ -107,15 +114,27 @@ impl<'a> Fields<'a> {
         self.array(field).map(u16::from_le_bytes)
     }
 
-    pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+    /// Four bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         self.array(field).map(u32::from_le_bytes)
     }
 
-    pub(crate) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    /// Eight bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         self.array(field).map(u64::from_le_bytes)
     }
 
-    pub(crate) fn bool(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+    /// One byte that is 0 or 1.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn bool(&mut self, field: &'static str) -> Result<bool, DecodeError> {
         match self.u8(field)? {
             0 => Ok(false),
             1 => Ok(true),
@@ -124,14 +143,21 @@ impl<'a> Fields<'a> {
     }
 
     /// A u64 that is never 0.
-    pub(crate) fn id(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn id(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         match self.u64(field)? {
             0 => Err(DecodeError::Value(field)),
             id => Ok(id),
         }
     }
 
-    pub(crate) fn text(&mut self, field: &'static str) -> Result<String, DecodeError> {
+    /// What [`put_text`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn text(&mut self, field: &'static str) -> Result<String, DecodeError> {
         let length = self.u32(field)? as usize;
         let bytes = self.bytes(length, field)?;
         str::from_utf8(bytes)
@@ -140,13 +166,19 @@ impl<'a> Fields<'a> {
     }
 
     /// The fields of a record that [`put_record`] wrote. What is left of them unread is ignored.
-    pub(crate) fn record(&mut self, field: &'static str) -> Result<Fields<'a>, DecodeError> {
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn record(&mut self, field: &'static str) -> Result<Fields<'a>, DecodeError> {
         let length = self.u32(field)? as usize;
         self.bytes(length, field).map(Fields)
     }
 
     /// What [`put_list`] wrote. `read` gets one record's fields at a time.
-    pub(crate) fn list(
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn list(
         &mut self,
         field: &'static str,
         mut read: impl FnMut(&mut Fields<'a>) -> Result<(), DecodeError>,
@@ -159,18 +191,14 @@ impl<'a> Fields<'a> {
 }
 
 /// Appends a value of its own: its version, then the record of its fields.
-pub(crate) fn put_value(
-    out: &mut Vec<u8>,
-    (major, minor): (u16, u16),
-    fields: impl FnOnce(&mut Vec<u8>),
-) {
+pub fn put_value(out: &mut Vec<u8>, (major, minor): (u16, u16), fields: impl FnOnce(&mut Vec<u8>)) {
     put_u16(out, major);
     put_u16(out, minor);
     put_record(out, fields);
 }
 
 /// Appends the length of the fields and the fields.
-pub(crate) fn put_record(out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
+pub fn put_record(out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     put_u32(out, 0);
     fields(out);
@@ -179,7 +207,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Appends the number of items, and each as a record.
-pub(crate) fn put_list<T>(
+pub fn put_list<T>(
     out: &mut Vec<u8>,
     items: impl ExactSizeIterator<Item = T>,
     mut fields: impl FnMut(&mut Vec<u8>, T),
@@ -191,7 +219,7 @@ pub(crate) fn put_list<T>(
 }
 
 /// Appends the length of a text and the text.
-pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+pub fn put_text(out: &mut Vec<u8>, text: &str) {
     put_u32(out, length(text.len()));
     out.extend_from_slice(text.as_bytes());
 }
@@ -200,11 +228,13 @@ fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub(crate) fn put_u32(out: &mut Vec<u8>, value: u32) {
+/// Appends four bytes.
+pub fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
+/// Appends eight bytes.
+pub fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
@@ -213,7 +243,10 @@ fn length(count: usize) -> u32 {
 }
 
 /// All of `bytes` is the value that `front` reads from their front.
-pub(crate) fn whole<T>(
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn whole<T>(
     bytes: &[u8],
     what: &'static str,
     front: impl FnOnce(&[u8]) -> Result<(T, usize), DecodeError>,

@@ -9,7 +9,7 @@
 mod apply;
 mod change;
 mod cluster_map;
-mod field;
+pub mod field;
 mod map_encoding;
 mod membership;
 mod plan;
