@@ -2,8 +2,11 @@
 //! take, the way to the leaders of others, founding, joining, balancing, snapshots on their way.
 
 mod control;
+mod turn;
+pub mod wire;
 
 pub use control::{
     Action, AdminCommand, ClusterState, Control, ControlConfig, ControlInput, HostState, HostView,
     PeerInfo, RestoreError, Restored, ShardOrder,
 };
+pub use turn::{FromPeer, Inputs, LogNumber, Order, Outputs, Outside, Turn, TurnConfig};
