@@ -2,6 +2,8 @@
 //! take, the way to the leaders of others, founding, joining, balancing, snapshots on their way.
 
 mod control;
+pub mod startup;
+pub mod transfer;
 mod turn;
 pub mod wire;
 

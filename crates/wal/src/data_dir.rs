@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Disk, Identity, RealDisk};
+use crate::{Disk, Identity, KeptFile, RealDisk};
 
 const LOCK: &str = "LOCK";
 
@@ -156,6 +156,48 @@ impl DataDir {
     /// [`DataDirError::Io`].
     pub fn store_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
         identity.store(&RealDisk, &self.path)
+    }
+
+    /// Replaces the proposal of a founding that is under way, atomically and durably. Opaque here.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn store_founding(&self, proposal: &[u8]) -> Result<(), DataDirError> {
+        KeptFile::FOUNDING.store(&RealDisk, &self.path, proposal)
+    }
+
+    /// Reads the proposal of a founding that did not come to its end; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn load_founding(&self) -> Result<Option<Vec<u8>>, DataDirError> {
+        KeptFile::FOUNDING.load(&RealDisk, &self.path)
+    }
+
+    /// Removes the proposal: the founding came to its end, or is void.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn remove_founding(&self) -> Result<(), DataDirError> {
+        KeptFile::FOUNDING.remove(&RealDisk, &self.path)
+    }
+
+    /// Replaces the cluster's map as it was last known. Opaque here. It can be done without, so that
+    /// an error needs no more than to be told.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn store_map(&self, map: &[u8]) -> Result<(), DataDirError> {
+        KeptFile::MAP.store(&RealDisk, &self.path, map)
+    }
+
+    /// Reads the map as it was last known. One that is damaged needs no more than to be told: it can be
+    /// done without.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn load_map(&self) -> Result<Option<Vec<u8>>, DataDirError> {
+        KeptFile::MAP.load(&RealDisk, &self.path)
     }
 }
 

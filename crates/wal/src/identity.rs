@@ -8,7 +8,7 @@ use std::str::FromStr;
 use base::{ClusterId, Incarnation, NodeId};
 
 use crate::data_dir::DataDirError;
-use crate::segment::temporary;
+use crate::kept::replace;
 use crate::{Disk, DiskFile};
 
 /// What a node must know before it speaks.
@@ -65,19 +65,7 @@ impl Identity {
     /// # Errors
     /// [`DataDirError::Io`]: which of both is there is unknown until a restart.
     pub fn store<D: Disk>(&self, disk: &D, data_dir: &Path) -> Result<(), DataDirError> {
-        let path = data_dir.join(FILE);
-        let temporary = temporary(&path);
-        let io = |operation| {
-            let temporary = &temporary;
-            move |error| DataDirError::io(operation, temporary, error)
-        };
-        let file = disk.create(&temporary).map_err(io("create"))?;
-        file.write_at(self.encode().as_bytes(), 0)
-            .map_err(io("write"))?;
-        file.sync().map_err(io("sync"))?;
-        disk.rename(&temporary, &path).map_err(io("rename"))?;
-        disk.sync_dir(data_dir)
-            .map_err(|error| DataDirError::io("sync", data_dir, error))
+        replace(disk, data_dir, FILE, self.encode().as_bytes())
     }
 
     fn encode(&self) -> String {

@@ -30,6 +30,7 @@ mod data_dir;
 mod disk;
 mod error;
 mod identity;
+mod kept;
 mod ledger;
 mod record;
 mod recovery;
@@ -45,8 +46,11 @@ pub use data_dir::{DataDir, DataDirError};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{ReplayError, WalError};
 pub use identity::{Identity, RunId, RunIdError};
+pub use kept::KeptFile;
 pub use record::{Body, Record, RecordError};
 pub use recovery::{Progress, Recovery, TornTail};
-pub use snapshot::{SnapshotError, SnapshotId, SnapshotReader, SnapshotWriter, Snapshots};
+pub use snapshot::{
+    SealedSnapshot, SnapshotError, SnapshotId, SnapshotReader, SnapshotWriter, Snapshots,
+};
 pub use stock::Upkeep;
 pub use wal::{LogPosition, MAX_APPEND_BYTES, Options, Pin, SyncJob, Wal};

@@ -1,6 +1,7 @@
 //! The log: append, sync, and which segments are still needed.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,6 +92,20 @@ impl<D: Disk> Clone for Unsynced<D> {
 }
 
 impl<D: Disk> Wal<D> {
+    /// Whether there is a log in the folder `dir`.
+    ///
+    /// # Errors
+    /// [`WalError::Io`].
+    pub fn exists(disk: &D, dir: &Path) -> Result<bool, WalError> {
+        match disk.list(dir) {
+            Ok(names) => Ok(names
+                .iter()
+                .any(|name| segment::parse_file_name(name).is_some())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(WalError::io("list", dir, error)),
+        }
+    }
+
     /// Opens the log in the folder `dir`, which it makes if there is none, and hands every record to
     /// `replay`, in order; records that a new segment repeats come again. What is found is made
     /// durable before this returns. `progress` is called now and then.
