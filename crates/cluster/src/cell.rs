@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, RwLock, RwLockReadGuard, TryLockError};
+use std::time::Duration;
 
-use base::Clock;
+use base::{Clock, Moment};
 use keyspace::Keyspace;
 use shard::{Effects, Mark, Refusal, Request, Response, Shard};
 use tokio::sync::Notify;
@@ -201,9 +202,8 @@ impl Cell {
             return;
         }
         let ticks = self.ticks.swap(0, Ordering::Relaxed);
-        // After a stop of the process there may be many; Raft need not relive them all.
-        for _ in 0..ticks.min(MAX_TICKS) {
-            shard.tick();
+        if ticks > 0 {
+            shard.tick(clock.monotonic(), effects);
         }
         let durable = log.durable();
         let mut persisted = None;
@@ -225,7 +225,7 @@ impl Cell {
                 .map(|request| request.commands.size_bytes())
                 .sum();
             if *log_state == LogState::Takes && log.has_room(size) {
-                shard.propose(clock.now(), random.draw(), requests, effects);
+                shard.propose(moment(clock), random.draw(), requests, effects);
             } else {
                 Shard::refuse(requests, Refusal::DiskFull, effects);
             }
@@ -236,8 +236,8 @@ impl Cell {
             // limited number at a time.
             let may_sweep = (ticks > 0 || *sweeping) && shard.is_idle() && sweeps < SWEEPS;
             if may_sweep && *log_state == LogState::Takes && log.has_room(0) {
-                let now = clock.now();
-                *sweeping = shard.wants_sweep(&self.keyspace_for_status(), now);
+                let now = moment(clock);
+                *sweeping = shard.wants_sweep(&self.keyspace_for_status(), now.wall);
                 if *sweeping {
                     sweeps += 1;
                     shard.propose(now, random.draw(), Vec::new(), effects);
@@ -274,7 +274,7 @@ impl Cell {
         self.led.store(shard.is_leader(), Ordering::Relaxed);
         self.term.store(shard.term(), Ordering::Relaxed);
         self.applied.store(shard.applied(), Ordering::Relaxed);
-        let may_read = shard.may_read();
+        let may_read = shard.lease_until() == Duration::MAX;
         if self.may_read.swap(may_read, Ordering::AcqRel) != may_read {
             self.became_readable.notify_waiters();
         }
@@ -303,11 +303,15 @@ impl Cell {
     }
 }
 
+fn moment(clock: &impl Clock) -> Moment {
+    Moment {
+        wall: clock.now(),
+        monotonic: clock.monotonic(),
+    }
+}
+
 /// At most this many entries that only sweep are made in one turn.
 const SWEEPS: u32 = 32;
 
 /// Requests are put into one entry until it is this large.
 const ENTRY_BYTES: usize = 16 << 20;
-
-/// More ticks than any timeout is long, so that a stop of the process is noticed.
-const MAX_TICKS: u32 = 100;

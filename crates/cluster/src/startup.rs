@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use base::{ReplicaId, ShardId};
+use base::{Clock, NodeId, ReplicaId, ShardId};
 use keyspace::{Keyspace, SnapshotLoader};
+use meta::{Member, Membership, Role};
 use shard::{Recovery, SnapshotMeta, SnapshotMetaError};
 use thiserror::Error;
 use tracing::{info, warn};
 use wal::{RealDisk, Record, ReplayError, SnapshotError, SnapshotId, Snapshots, Wal, WalError};
 
 use crate::cell::Cell;
+use crate::clock::SystemClock;
 use crate::log::LogWriter;
 use crate::random::Random;
 use crate::snapshots::{Policy, Snapshotter};
@@ -22,6 +24,9 @@ use crate::store::{Running, Store};
 
 /// Replays that take longer than this tell how far they are.
 const TELL_EVERY: Duration = Duration::from_secs(2);
+
+const HEARTBEAT: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The founder's replica of a shard.
 const FOUNDING_REPLICA: ReplicaId = ReplicaId(1);
@@ -118,7 +123,12 @@ impl Store {
         hash_seed: u64,
     ) -> Result<(), OpenError> {
         let snapshots = open_snapshots(snapshot_dir)?;
-        let meta = SnapshotMeta::founding(vec![FOUNDING_REPLICA.0]);
+        let sole = Member {
+            replica: FOUNDING_REPLICA,
+            node: NodeId(1),
+            role: Role::Voter,
+        };
+        let meta = SnapshotMeta::founding(Membership::new([sole]), None);
         let unfinished = snapshots.list().map_err(OpenError::Snapshots)?;
         if unfinished.iter().any(|id| id.index != meta.index) {
             return Err(not_empty(snapshot_dir));
@@ -185,8 +195,12 @@ impl Store {
             let config = shard::Config {
                 shard: id.shard,
                 replica: id.replica,
-                election_ticks: self.config().election_ticks,
+                node: NodeId(1),
+                heartbeat: HEARTBEAT,
+                election: HEARTBEAT * self.config().election_ticks as u32,
+                patience: PATIENCE,
                 seed: random.draw(),
+                lease: true,
             };
             recoveries.insert(
                 id.shard,
@@ -256,7 +270,7 @@ impl Store {
             let replayed = recovery.replayed();
             entries += replayed.entries;
             bytes += replayed.bytes;
-            let (shard, keyspace) = recovery.finish()?;
+            let (shard, keyspace) = recovery.finish(SystemClock.monotonic())?;
             cells.push(Cell::new(shard, keyspace, Random::new(random.draw())));
         }
         info!(

@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use base::{ClusterId, Moment, Timestamp};
+use base::{ClusterId, Moment};
 
 use crate::frame::{self, Decoder, Kind, PAYLOAD_LIMIT, UNGREETED_PAYLOAD_LIMIT};
 use crate::greeting::{Greeting, GreetingError, Side};

@@ -515,12 +515,17 @@ const NOAUTH: Reply<'static> = Reply::Error(Cow::Borrowed("NOAUTH Authentication
 
 fn refused(refusal: Refusal) -> Reply<'static> {
     match refusal {
-        Refusal::NotLeader => {
+        Refusal::NotLeader { .. } | Refusal::Unreachable => {
             Reply::error("CLUSTERDOWN the shard has no leader here; nothing was written; try again")
         }
         Refusal::DiskFull => Reply::error(
             "MISCONF the disk of this node is full: nothing was written, and writes, deletions \
              too, are refused until there is room for a log segment; reads go on",
+        ),
+        Refusal::Busy => Reply::error("TRYAGAIN too much waits for the shard; nothing was written"),
+        Refusal::Uncertain => Reply::error(
+            "UNCERTAIN the leader went away after it had taken the command: it may or may not have \
+             taken effect",
         ),
     }
 }

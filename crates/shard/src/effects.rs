@@ -1,8 +1,10 @@
 //! What a shard wants done.
 
-use keyspace::Discarded;
+use base::NodeId;
+use keyspace::{Discarded, Keyspace};
+use meta::{Outcome, Rejected};
 
-use crate::request::Response;
+use crate::request::{Refusal, Response, Ticket};
 
 /// A point in the sequence of what a shard wants persisted; later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,4 +22,17 @@ pub struct Effects {
     pub responses: Vec<Response>,
     /// What a flush left behind. Dropping it can take long, so it is best dropped elsewhere.
     pub discarded: Vec<Discarded>,
+    /// The keyspace that a snapshot from another replica has replaced, to be dropped elsewhere too.
+    pub replaced: Option<Box<Keyspace>>,
+    /// Messages for the replicas on other nodes, each for [`Shard::step`](crate::Shard::step) there. One
+    /// that is lost does no harm.
+    pub messages: Vec<(NodeId, Vec<u8>)>,
+    /// What became of changes to the map.
+    pub changes: Vec<(Ticket, ChangeOutcome)>,
+    /// The map is another one than before.
+    pub map_changed: bool,
 }
+
+/// What became of a change to the map: whether it was taken into the log, and if so, whether the map
+/// allowed it.
+pub type ChangeOutcome = Result<Result<Outcome, Rejected>, Refusal>;

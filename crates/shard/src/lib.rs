@@ -18,15 +18,23 @@
 //!   and the keyspace.
 //! - A request gets one response: its replies, or the reason why it was not taken.
 
+mod apply;
 mod effects;
+mod election;
+mod entry;
+mod in_flight;
 mod log_store;
+mod message;
+mod reads;
 mod recovery;
 mod request;
 mod shard;
 mod snapshot;
 
-pub use effects::{Effects, Mark};
+pub use effects::{ChangeOutcome, Effects, Mark};
+pub use entry::MemberChange;
+pub use message::MessageError;
 pub use recovery::{Recovery, RecoveryError, Replayed};
-pub use request::{Commands, Refusal, Request, Response, Ticket};
-pub use shard::{Config, Shard};
+pub use request::{Commands, CommandsError, Refusal, Request, Response, Ticket};
+pub use shard::{ChangeRefused, Config, Incoming, Progress, Shard};
 pub use snapshot::{SnapshotMeta, SnapshotMetaError};

@@ -1,11 +1,17 @@
 //! The part of the log that Raft may still ask for, in memory.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
+use base::ReplicaId;
+use meta::Membership;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-/// The entries after a base point, the hard state and the voters.
+use crate::entry;
+use crate::message::Offer;
+
+/// The entries after a base point, the hard state and the members.
 ///
 /// The log on disk serves recovery alone. What Raft reads while it runs is here: all that is not yet
 /// applied, and as much of the rest as followers may need.
@@ -16,17 +22,26 @@ pub(crate) struct LogStore {
     base_index: u64,
     base_term: u64,
     entries: VecDeque<Entry>,
+    /// What the entries take.
+    bytes: usize,
     hard_state: HardState,
-    voters: ConfState,
+    membership: Membership,
+    /// The newest complete snapshot on this node's disk.
+    snapshot: Option<Offer>,
+    /// Raft asked for a snapshot that is not there.
+    snapshot_wanted: Cell<bool>,
+}
+
+/// What an entry takes beside its payload, about.
+const ENTRY_BYTES: usize = 96;
+
+fn size_of(entry: &Entry) -> usize {
+    ENTRY_BYTES + entry::payload(entry).len()
 }
 
 impl LogStore {
     /// A log that begins after the entry of that index and term.
-    pub(crate) fn new(base_index: u64, base_term: u64, voters: &[u64]) -> LogStore {
-        let voters = ConfState {
-            voters: voters.to_vec(),
-            ..ConfState::default()
-        };
+    pub(crate) fn new(base_index: u64, base_term: u64, membership: Membership) -> LogStore {
         let hard_state = HardState {
             term: base_term,
             commit: base_index,
@@ -36,9 +51,22 @@ impl LogStore {
             base_index,
             base_term,
             entries: VecDeque::new(),
+            bytes: 0,
             hard_state,
-            voters,
+            membership,
+            snapshot: None,
+            snapshot_wanted: Cell::new(false),
         }
+    }
+
+    /// Begins anew after a snapshot that came from another replica.
+    pub(crate) fn restore(&mut self, offer: Offer) {
+        self.base_index = offer.index;
+        self.base_term = offer.term;
+        self.entries.clear();
+        self.bytes = 0;
+        self.membership = offer.membership.clone();
+        self.snapshot = Some(offer);
     }
 
     pub(crate) fn set_hard_state(&mut self, hard_state: HardState) {
@@ -49,8 +77,54 @@ impl LogStore {
         &self.hard_state
     }
 
-    pub(crate) fn voters(&self) -> &[u64] {
-        &self.voters.voters
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    pub(crate) fn set_membership(&mut self, membership: Membership) {
+        self.membership = membership;
+    }
+
+    /// A snapshot is complete on this node's disk. An older one than is known of is none.
+    pub(crate) fn set_snapshot(&mut self, offer: Offer) {
+        if self
+            .snapshot
+            .as_ref()
+            .is_none_or(|known| known.index < offer.index)
+        {
+            self.snapshot = Some(offer);
+            self.snapshot_wanted.set(false);
+        }
+    }
+
+    /// What a message of the type snapshot that Raft makes is about.
+    pub(crate) fn snapshot_offer(&self) -> Option<&Offer> {
+        self.snapshot.as_ref()
+    }
+
+    /// Whether Raft asked for a snapshot that is not there.
+    pub(crate) fn is_snapshot_wanted(&self) -> bool {
+        self.snapshot_wanted.get()
+    }
+
+    /// No snapshot is asked for any more.
+    pub(crate) fn want_no_snapshot(&self) {
+        self.snapshot_wanted.set(false);
+    }
+
+    /// About what the entries take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The term of the entry at [`LogStore::base`].
+    pub(crate) fn base_term(&self) -> u64 {
+        self.base_term
+    }
+
+    /// The last index that is no longer there.
+    pub(crate) fn base(&self) -> u64 {
+        self.base_index
     }
 
     /// Appends entries; those that they contradict go.
@@ -69,14 +143,21 @@ impl LogStore {
             "a gap in the log before entry {}",
             first.index
         );
-        self.entries.truncate(kept);
+        self.cut(kept);
+        self.bytes += entries.iter().map(size_of).sum::<usize>();
         self.entries.extend(entries.iter().cloned());
+    }
+
+    fn cut(&mut self, kept: usize) {
+        if kept < self.entries.len() {
+            self.bytes -= self.entries.range(kept..).map(size_of).sum::<usize>();
+            self.entries.truncate(kept);
+        }
     }
 
     /// Removes the entries from `index` on.
     pub(crate) fn truncate(&mut self, index: u64) {
-        let kept = index.saturating_sub(self.base_index + 1) as usize;
-        self.entries.truncate(kept);
+        self.cut(index.saturating_sub(self.base_index + 1) as usize);
     }
 
     /// Forgets the entries up to `index`, which must be there.
@@ -86,6 +167,7 @@ impl LogStore {
                 .entries
                 .pop_front()
                 .expect("only entries that are there are compacted");
+            self.bytes -= size_of(&entry);
             self.base_index = entry.index;
             self.base_term = entry.term;
         }
@@ -115,7 +197,10 @@ impl LogStore {
 
 impl Storage for LogStore {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.voters.clone()))
+        Ok(RaftState::new(
+            self.hard_state.clone(),
+            conf_state(&self.membership),
+        ))
     }
 
     fn entries(
@@ -141,7 +226,7 @@ impl Storage for LogStore {
             .range(range)
             .enumerate()
             .take_while(|(position, entry)| {
-                size += entry.data.len() as u64;
+                size += size_of(entry) as u64;
                 *position == 0 || size <= limit
             });
         Ok(within.map(|(_, entry)| entry.clone()).collect())
@@ -167,9 +252,43 @@ impl Storage for LogStore {
         Ok(self.last())
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    /// Only one after which the log can go on is worth the way.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        // A replica takes no snapshot of a time before it was a member.
+        let fits = |offer: &&Offer| {
+            offer.index >= self.base_index.max(request_index)
+                && offer.membership.get(ReplicaId(to)).is_some()
+        };
+        match self.snapshot.as_ref().filter(fits) {
+            Some(offer) => Ok(to_raft(offer)),
+            None => {
+                self.snapshot_wanted.set(true);
+                Err(StorageError::SnapshotTemporarilyUnavailable.into())
+            }
+        }
     }
+}
+
+/// Members as Raft knows them.
+pub(crate) fn conf_state(membership: &Membership) -> ConfState {
+    ConfState {
+        voters: membership.voters().map(|member| member.replica.0).collect(),
+        learners: membership
+            .learners()
+            .map(|member| member.replica.0)
+            .collect(),
+        ..ConfState::default()
+    }
+}
+
+/// A snapshot as Raft knows it. Its data travels another way.
+pub(crate) fn to_raft(offer: &Offer) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let metadata = snapshot.mut_metadata();
+    metadata.index = offer.index;
+    metadata.term = offer.term;
+    metadata.set_conf_state(conf_state(&offer.membership));
+    snapshot
 }
 
 #[cfg(test)]
@@ -193,7 +312,7 @@ mod tests {
 
     #[test]
     fn later_entries_replace_those_they_contradict() {
-        let mut log = LogStore::new(1, 1, &[1]);
+        let mut log = LogStore::new(1, 1, Membership::default());
         log.append(&[entry(2, 1), entry(3, 1), entry(4, 1)]);
         log.append(&[entry(3, 2)]);
         assert_eq!(log.last(), 3);
@@ -204,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_term_of_the_base_outlives_compaction() {
-        let mut log = LogStore::new(1, 1, &[1]);
+        let mut log = LogStore::new(1, 1, Membership::default());
         log.append(&[entry(2, 3), entry(3, 3)]);
         log.compact(2);
         assert_eq!(log.first_index(), Ok(3));
@@ -216,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_size_limit_still_gives_one_entry() {
-        let mut log = LogStore::new(0, 0, &[1]);
+        let mut log = LogStore::new(0, 0, Membership::default());
         let fat = |index| Entry {
             data: vec![0; 100].into(),
             ..entry(index, 1)
@@ -227,12 +346,12 @@ mod tests {
                 .unwrap()
                 .len()
         };
-        assert_eq!([some(1), some(200), some(1000)], [1, 2, 3]);
+        assert_eq!([some(1), some(400), some(1000)], [1, 2, 3]);
     }
 
     #[test]
     #[should_panic(expected = "a gap in the log")]
     fn a_gap_is_refused() {
-        LogStore::new(1, 1, &[1]).append(&[entry(3, 1)]);
+        LogStore::new(1, 1, Membership::default()).append(&[entry(3, 1)]);
     }
 }

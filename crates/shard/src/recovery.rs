@@ -1,15 +1,19 @@
 //! From a snapshot and the records of the log to a running shard.
 
+use std::time::Duration;
+
 use base::Timestamp;
-use commands::log::BatchHeader;
 use keyspace::Keyspace;
-use raft::eraftpb::{Entry, HardState};
+use meta::{ClusterMap, Membership};
+use raft::eraftpb::HardState;
 use thiserror::Error;
 use wal::Body;
 
+use crate::apply::apply_batch;
 use crate::effects::Effects;
+use crate::entry::{self, Content};
 use crate::log_store::LogStore;
-use crate::shard::{Config, Shard, apply_entry};
+use crate::shard::{self, Config, Shard};
 use crate::snapshot::SnapshotMeta;
 
 /// Takes a shard's records in the order of the log and applies what is known to be committed, so
@@ -18,7 +22,11 @@ pub struct Recovery {
     config: Config,
     log: LogStore,
     keyspace: Keyspace,
+    map: Option<ClusterMap>,
     applied: u64,
+    /// The log goes on from another entry than the snapshot's last: it was written before the snapshot
+    /// came from another replica, and what follows contradicts it.
+    diverged: bool,
     replayed: Replayed,
     effects: Effects,
 }
@@ -70,12 +78,26 @@ impl Recovery {
     pub fn new(config: Config, snapshot: &SnapshotMeta, keyspace: Keyspace) -> Recovery {
         Recovery {
             config,
-            log: LogStore::new(snapshot.index, snapshot.term, &snapshot.voters),
+            log: LogStore::new(snapshot.index, snapshot.term, snapshot.membership.clone()),
             keyspace,
+            map: snapshot.map.clone(),
             applied: snapshot.index,
+            diverged: false,
             replayed: Replayed::default(),
             effects: Effects::default(),
         }
+    }
+
+    /// Begins with a replica that was made empty and has had no snapshot yet. Its log holds no entries, but
+    /// maybe a vote.
+    pub fn unfilled(config: Config, keyspace: Keyspace) -> Recovery {
+        let nothing = SnapshotMeta {
+            term: 0,
+            index: 0,
+            membership: Membership::default(),
+            map: None,
+        };
+        Recovery::new(config, &nothing, keyspace)
     }
 
     /// Takes the next record of this replica.
@@ -85,9 +107,11 @@ impl Recovery {
     pub fn record(&mut self, body: &Body<'_>) -> Result<(), RecoveryError> {
         match *body {
             // The snapshot has it already, but not what came after it and contradicted it.
-            Body::Entry { index, .. } if index <= self.applied => {
+            Body::Entry { index, term, .. } if index <= self.applied => {
                 self.log.truncate(self.applied + 1);
+                self.diverged = index == self.log.base() && term != self.log.base_term();
             }
+            Body::Entry { .. } if self.diverged => {}
             Body::Entry {
                 term,
                 index,
@@ -99,13 +123,8 @@ impl Recovery {
                 }
                 self.replayed.entries += 1;
                 self.replayed.bytes += payload.len() as u64;
-                let data = payload.to_vec().into();
-                self.log.append(&[Entry {
-                    term,
-                    index,
-                    data,
-                    ..Entry::default()
-                }]);
+                self.log
+                    .append(&[entry::from_payload(term, index, payload.to_vec())]);
             }
             Body::HardState { term, vote, commit } => {
                 self.log.set_hard_state(HardState {
@@ -123,6 +142,8 @@ impl Recovery {
                     found,
                 });
             }
+            // Behind it the log goes on from the snapshot.
+            Body::Snapshot { index, .. } if index >= self.log.base() => self.diverged = false,
             Body::Snapshot { .. } | Body::Purge { .. } => {}
             Body::Forget => return Err(RecoveryError::Removed),
             Body::Truncate { index } => self.log.truncate(index.max(self.applied + 1)),
@@ -139,7 +160,7 @@ impl Recovery {
     ///
     /// # Errors
     /// [`RecoveryError::Short`] when entries that were committed are gone.
-    pub fn finish(mut self) -> Result<(Shard, Keyspace), RecoveryError> {
+    pub fn finish(mut self, now: Duration) -> Result<(Shard, Keyspace), RecoveryError> {
         self.apply_committed();
         let mut hard_state = self.log.hard_state().clone();
         if hard_state.commit > self.log.last() {
@@ -157,10 +178,10 @@ impl Recovery {
         }
         self.log.set_hard_state(hard_state);
         // What is not known to be committed may yet be, and then comes before all that is proposed.
-        let tail = self.log.iter().filter_map(stamp_of);
+        let tail = self.log.iter().filter_map(entry::stamp);
         let stamp = tail.fold(self.keyspace.stamp(), Timestamp::max);
         Ok((
-            Shard::start(self.config, self.log, self.applied, stamp),
+            Shard::start(self.config, self.log, self.applied, stamp, self.map, now),
             self.keyspace,
         ))
     }
@@ -171,17 +192,27 @@ impl Recovery {
             let Some(entry) = self.log.get(self.applied + 1).cloned() else {
                 break;
             };
-            apply_entry(&entry, Vec::new(), &mut self.keyspace, &mut self.effects);
-            self.effects.discarded.clear();
+            match entry::content(&entry) {
+                Content::Nothing => {}
+                Content::Batch(bytes) => {
+                    let effects = &mut self.effects;
+                    apply_batch(entry.index, bytes, Vec::new(), &mut self.keyspace, effects);
+                    effects.discarded.clear();
+                }
+                Content::Members(change) => {
+                    let mut membership = self.log.membership().clone();
+                    shard::change_membership(&mut membership, change);
+                    self.log.set_membership(membership);
+                }
+                Content::Meta(bytes) => {
+                    if let Some(map) = &mut self.map {
+                        // A change that the map did not allow was refused then as now.
+                        drop(shard::apply_change(map, entry.index, bytes));
+                    }
+                }
+            }
             self.applied = entry.index;
             self.log.compact(self.applied);
         }
     }
-}
-
-/// The stamp of an entry; none of a new leader's first one. What cannot be read stops the shard when
-/// it is applied.
-fn stamp_of(entry: &Entry) -> Option<Timestamp> {
-    let header = BatchHeader::decode(&mut &entry.data[..]);
-    header.ok().map(|header| header.stamp)
 }

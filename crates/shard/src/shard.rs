@@ -1,23 +1,35 @@
-//! The shard itself: from requests to records, from committed entries to replies.
+//! The shard itself: from requests to records and messages, from committed entries to replies.
 
-use std::collections::VecDeque;
-use std::ops::Range;
+mod members;
+mod messages;
+mod reading;
+mod snapshots;
+#[cfg(test)]
+mod tests;
 
-use base::{Db, ReplicaId, ShardId, Timestamp};
-use commands::log::{BatchHeader, decode};
-use commands::{Applied, Command, Handler, ReadContext, Reply, WriteContext, apply};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use base::{Moment, NodeId, ReplicaId, ShardId, Timestamp};
+use commands::log::BatchHeader;
 use keyspace::Keyspace;
-use raft::eraftpb::{Entry, EntryType, HardState};
+use meta::{Change, ClusterMap, Member, Membership, Role};
+use raft::eraftpb::{Entry, HardState, Message};
 use raft::{NO_LIMIT, RawNode, StateRole};
 use wal::{Body, Record};
 
+use crate::apply::apply_batch;
 use crate::effects::{Effects, Mark};
+use crate::election::Election;
+use crate::entry::{self, Content};
+use crate::in_flight::{InFlight, Waiting};
 use crate::log_store::LogStore;
-use crate::request::{Access, Refusal, Request, Response};
+use crate::reads::Reads;
+use crate::request::{Refusal, Request, Ticket};
 use crate::snapshot::SnapshotMeta;
-
-/// At most this many expired keys go with one entry, so that applying it stays short.
-const SWEEP_LIMIT: usize = 256;
+pub(crate) use members::change as change_membership;
+pub use members::{ChangeRefused, Progress};
+pub use snapshots::Incoming;
 
 /// What a shard is told when it starts.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +38,27 @@ pub struct Config {
     pub shard: ShardId,
     /// Which replica of it. Never used before for another copy.
     pub replica: ReplicaId,
-    /// The least election timeout, in ticks; a tick is one heartbeat.
-    pub election_ticks: usize,
+    /// Where the replica is.
+    pub node: NodeId,
+    /// How often a leader is heard from.
+    pub heartbeat: Duration,
+    /// The least time without a leader after which another is elected; several heartbeats.
+    pub election: Duration,
+    /// So long after this replica was deposed those who wait for its entries are told that what became of
+    /// them is uncertain, unless that is known before.
+    pub patience: Duration,
     /// What election timeouts are drawn from. Replicas of a shard need different ones.
     pub seed: u64,
+    /// Whether a leader may read under a lease; otherwise it asks a majority each time.
+    pub lease: bool,
+}
+
+impl Config {
+    /// Raft's clock: a tick is a heartbeat.
+    fn election_ticks(&self) -> usize {
+        let ticks = self.election.as_micros() / self.heartbeat.as_micros().max(1);
+        (ticks as usize).max(2)
+    }
 }
 
 /// One replica of a shard.
@@ -39,8 +68,14 @@ pub struct Shard {
     /// Entries that are committed and not yet applied, oldest first.
     committed: Vec<Entry>,
     applied: u64,
-    /// The requests of entries that were proposed here, oldest first.
-    in_flight: VecDeque<InFlight>,
+    /// The term of the last applied entry; reads need it to be the present one.
+    applied_term: u64,
+    in_flight: InFlight,
+    reads: Reads,
+    /// The term in which the replica last led or not, and whether it did.
+    led: (u64, bool),
+    /// The last term in which the leadership was offered to another: no lease in it.
+    offered_in: u64,
     /// The stamp of the last proposal or entry; stamps never go back.
     stamp: Timestamp,
     /// What was last handed out to be persisted, and what of it is.
@@ -48,27 +83,47 @@ pub struct Shard {
     persisted: Mark,
     /// Whether the commit index moved since a hard state was last recorded.
     commit_unrecorded: bool,
-    /// The term of the last applied entry; reads need it to be the present one.
-    applied_term: u64,
-}
-
-struct InFlight {
-    index: u64,
-    term: u64,
-    requests: Vec<Request>,
+    /// Messages that must not leave before what they speak of is durable.
+    held: VecDeque<(Mark, Vec<Message>)>,
+    /// Messages that may leave.
+    outgoing: Vec<Message>,
+    election: Election,
+    /// When a leader sends its next heartbeat.
+    next_beat: Duration,
+    /// The latest time that was handed in.
+    now: Duration,
+    /// Where replicas are that sent messages; some are no members.
+    routes: BTreeMap<u64, NodeId>,
+    snapshots: snapshots::Snapshots,
+    map: Option<ClusterMap>,
+    /// Whether the map changed and nobody was told yet.
+    map_changed: bool,
 }
 
 impl Shard {
+    /// A replica that has nothing yet: it waits for a leader to send it a snapshot.
+    pub fn empty(config: Config, now: Duration) -> Shard {
+        let log = LogStore::new(0, 0, Membership::default());
+        Shard::start(config, log, 0, Timestamp::ZERO, None, now)
+    }
+
     /// Starts from what recovery found; a sole voter becomes the leader at once.
-    pub(crate) fn start(config: Config, log: LogStore, applied: u64, stamp: Timestamp) -> Shard {
-        let voters = log.voters().to_vec();
+    pub(crate) fn start(
+        config: Config,
+        log: LogStore,
+        applied: u64,
+        stamp: Timestamp,
+        map: Option<ClusterMap>,
+        now: Duration,
+    ) -> Shard {
+        let sole_voter = is_sole_voter(log.membership(), config.replica);
         let settings = raft::Config {
             id: config.replica.0,
-            election_tick: config.election_ticks,
+            election_tick: config.election_ticks(),
             heartbeat_tick: 1,
             applied,
             max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
+            max_inflight_msgs: 64,
             check_quorum: true,
             pre_vote: true,
             max_uncommitted_size: NO_LIMIT,
@@ -78,20 +133,32 @@ impl Shard {
         let silent = slog::Logger::root(slog::Discard, slog::o!());
         let mut raft = RawNode::new(&settings, log, &silent)
             .expect("the settings are valid and the log store does not fail");
-        if voters == [config.replica.0] {
+        if sole_voter {
             raft.campaign().expect("a voter may campaign");
         }
         Shard {
-            config,
             raft,
             committed: Vec::new(),
             applied,
-            in_flight: VecDeque::new(),
+            applied_term: 0,
+            in_flight: InFlight::default(),
+            reads: Reads::default(),
+            led: (0, false),
+            offered_in: 0,
             stamp,
             handed_out: Mark(0),
             persisted: Mark(0),
             commit_unrecorded: false,
-            applied_term: 0,
+            held: VecDeque::new(),
+            outgoing: Vec::new(),
+            election: Election::new(&config, now),
+            next_beat: now,
+            now,
+            routes: BTreeMap::new(),
+            snapshots: snapshots::Snapshots::default(),
+            map_changed: map.is_some(),
+            map,
+            config,
         }
     }
 
@@ -100,12 +167,19 @@ impl Shard {
         self.raft.raft.state == StateRole::Leader
     }
 
-    /// Whether reads of the keyspace are linearizable now: this replica is the only voter, it leads,
-    /// and an entry of its term is applied.
-    pub fn may_read(&self) -> bool {
-        self.is_leader()
-            && self.applied_term == self.term()
-            && self.raft.store().voters().len() == 1
+    /// Whom this replica believes to lead, with where that is.
+    pub fn leader(&self) -> Option<Member> {
+        let replica = ReplicaId(self.raft.raft.leader_id);
+        if let Some(member) = self.membership().get(replica) {
+            return Some(*member);
+        }
+        // One that lags behind may not know its leader as a member yet.
+        let node = *self.routes.get(&replica.0)?;
+        Some(Member {
+            replica,
+            node,
+            role: Role::Voter,
+        })
     }
 
     /// The index of the last applied entry.
@@ -113,9 +187,19 @@ impl Shard {
         self.applied
     }
 
+    /// The index of the last entry that is known to be committed.
+    pub fn committed(&self) -> u64 {
+        self.raft.raft.raft_log.committed
+    }
+
     /// The present term.
     pub fn term(&self) -> u64 {
         self.raft.raft.term
+    }
+
+    /// The replica that got this one's vote in the present term, if any did.
+    pub fn vote(&self) -> Option<ReplicaId> {
+        Some(ReplicaId(self.raft.raft.vote)).filter(|vote| vote.0 != 0)
     }
 
     /// The index of the last entry of the log, persisted or not.
@@ -133,6 +217,27 @@ impl Shard {
         self.config.replica
     }
 
+    /// The replicas as of the last applied entry.
+    pub fn membership(&self) -> &Membership {
+        self.raft.store().membership()
+    }
+
+    /// The map as of the last applied entry; none but in shard 0.
+    pub fn map(&self) -> Option<&ClusterMap> {
+        self.map.as_ref()
+    }
+
+    /// The bytes of the requests that were proposed here and are not applied yet.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.in_flight.bytes()
+    }
+
+    /// The term and the payload of an entry that is still in memory; for tests that compare logs.
+    pub fn entry(&self, index: u64) -> Option<(u64, &[u8])> {
+        let entry = self.raft.store().get(index)?;
+        Some((entry.term, entry::payload(entry)))
+    }
+
     /// Puts the requests into one entry, stamped with `now` or the last stamp if that is later.
     /// `seed` is what the entry's commands draw their chance from. No requests make an entry that
     /// only sweeps.
@@ -140,16 +245,12 @@ impl Shard {
     /// Where they cannot be taken, each gets its refusal in `effects`.
     pub fn propose(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         seed: u64,
         requests: Vec<Request>,
         effects: &mut Effects,
     ) {
-        if !self.is_leader() {
-            Self::refuse(requests, Refusal::NotLeader, effects);
-            return;
-        }
-        let stamp = self.stamp.max(now);
+        let stamp = self.stamp.max(now.wall);
         let size: usize = requests
             .iter()
             .map(|request| request.commands.writes.len())
@@ -159,70 +260,120 @@ impl Shard {
         for request in &requests {
             data.extend_from_slice(&request.commands.writes);
         }
-        match self.raft.propose(Vec::new(), data) {
-            Ok(()) => {
-                self.stamp = stamp;
-                let (index, term) = (self.last_index(), self.term());
-                self.in_flight.push_back(InFlight {
-                    index,
-                    term,
-                    requests,
-                });
-            }
-            // A leader drops proposals while it hands over; nothing was appended.
-            Err(_) => Self::refuse(requests, Refusal::NotLeader, effects),
+        if self.propose_data(data, Waiting::Requests(requests), effects) {
+            self.stamp = stamp;
         }
+    }
+
+    /// Proposes a change to the map, in shard 0. Its outcome comes in [`Effects::changes`].
+    pub fn propose_change(&mut self, ticket: Ticket, change: &Change, effects: &mut Effects) {
+        self.propose_data(
+            entry::meta_payload(change),
+            Waiting::Change(ticket),
+            effects,
+        );
+    }
+
+    fn propose_data(&mut self, data: Vec<u8>, waiting: Waiting, effects: &mut Effects) -> bool {
+        let size = data.len();
+        // A leader drops proposals while it hands over; nothing is appended then.
+        if !self.is_leader() || self.raft.propose(Vec::new(), data).is_err() {
+            waiting.refuse(self.not_leader(), effects);
+            return false;
+        }
+        let (index, term) = (self.last_index(), self.term());
+        self.in_flight.push(index, term, size, waiting);
+        true
     }
 
     /// Answers requests with a refusal.
     pub fn refuse(requests: Vec<Request>, refusal: Refusal, effects: &mut Effects) {
-        effects
-            .responses
-            .extend(requests.into_iter().map(|request| {
-                let mut commands = request.commands;
-                commands.clear();
-                Response {
-                    ticket: request.ticket,
-                    outcome: Err(refusal),
-                    commands,
-                }
-            }));
+        Waiting::Requests(requests).refuse(refusal, effects);
     }
 
-    /// One heartbeat has passed.
-    pub fn tick(&mut self) {
-        // Raft draws a timeout whenever role or term change, but looks at it in a tick alone.
-        let timeout = self.election_timeout();
-        self.raft.raft.set_randomized_election_timeout(timeout);
-        self.raft.tick();
+    fn not_leader(&self) -> Refusal {
+        let leader = self.leader().map(|leader| leader.node);
+        Refusal::NotLeader {
+            leader: leader.filter(|_| !self.is_leader()),
+        }
     }
 
-    /// How many ticks without a leader make this replica campaign: a number from `election_ticks` to
-    /// less than twice that, another one in each term.
-    fn election_timeout(&self) -> usize {
-        let least = self.config.election_ticks;
-        least + (mixed(self.config.seed, self.term()) % least as u64) as usize
+    /// Time has passed. To be called about every half heartbeat; more often does no harm.
+    pub fn tick(&mut self, now: Duration, effects: &mut Effects) {
+        self.now = now;
+        self.note_role(effects);
+        if self.is_leader() {
+            if now >= self.next_beat {
+                self.next_beat = (self.next_beat + self.config.heartbeat).max(now);
+                self.raft.tick();
+                self.begin_round();
+            }
+            self.offer_snapshots_again();
+        } else if self.election.is_due(now) && self.is_voter() {
+            // Raft refuses while a change of members that is committed is yet to be applied.
+            drop(self.raft.campaign());
+        }
+        let leads = self.is_leader();
+        self.in_flight
+            .tick(now, leads, self.config.patience, effects);
     }
 
-    /// Gathers what is to be persisted, and what became committed.
+    /// The connection to a node is gone: if the leader is there, another is elected as soon as may be.
+    pub fn lost(&mut self, now: Duration, node: NodeId) {
+        self.now = now;
+        if self.is_leader() {
+            self.lost_follower(node);
+        } else if let Some(leader) = self.leader().filter(|leader| leader.node == node) {
+            let voters = self.membership().voters();
+            let before = voters.filter(|voter| {
+                voter.replica < self.config.replica && voter.replica != leader.replica
+            });
+            self.election.leader_lost(before.count());
+        }
+    }
+
+    fn is_voter(&self) -> bool {
+        let own = self.membership().get(self.config.replica);
+        own.is_some_and(|own| own.role == Role::Voter)
+    }
+
+    /// Notices that this replica began or ceased to lead since the last look.
+    fn note_role(&mut self, effects: &mut Effects) {
+        let role = (self.term(), self.is_leader());
+        if role == self.led {
+            return;
+        }
+        let (_, led) = std::mem::replace(&mut self.led, role);
+        if led && !role.1 {
+            self.election.deposed(self.now);
+        }
+        if role.1 {
+            self.next_beat = self.now + self.config.heartbeat;
+        }
+        self.forget_offers();
+        Self::refuse(self.reads.reset(), self.not_leader(), effects);
+    }
+
+    /// Gathers what is to be persisted and sent, and what became committed.
     pub fn advance(&mut self, effects: &mut Effects) {
+        self.note_role(effects);
         while self.raft.has_ready() {
             let mut ready = self.raft.ready();
-            debug_assert!(
-                ready.snapshot().is_empty(),
-                "only a follower is sent a snapshot"
-            );
             let recorded_before = effects.records.len();
+            self.outgoing.extend(ready.take_messages());
+            let installs = !ready.snapshot().is_empty();
+            if installs {
+                self.restore(effects);
+            }
             for entry in ready.entries() {
-                assert!(
-                    entry.get_entry_type() == EntryType::EntryNormal,
-                    "no membership change is proposed"
-                );
+                if let Some(stamp) = entry::stamp(entry) {
+                    self.stamp = self.stamp.max(stamp);
+                }
                 self.record(
                     Body::Entry {
                         term: entry.term,
                         index: entry.index,
-                        payload: &entry.data,
+                        payload: entry::payload(entry),
                     },
                     effects,
                 );
@@ -232,10 +383,14 @@ impl Shard {
                 self.commit_unrecorded = true;
             }
             // A commit index alone can wait: it is found again from the entries.
-            if self.commit_unrecorded && ready.must_sync() {
+            if self.commit_unrecorded && (ready.must_sync() || installs) {
                 self.record_hard_state(effects);
             }
             self.raft.mut_store().append(ready.entries());
+            for state in ready.take_read_states() {
+                self.round_answered(&state);
+            }
+            let held = ready.take_persisted_messages();
             self.committed.append(&mut ready.take_committed_entries());
             let number = ready.number();
             self.raft.advance_append_async(ready);
@@ -245,7 +400,10 @@ impl Shard {
             } else if self.persisted == self.handed_out {
                 self.raft.on_persist_ready(number);
             }
+            self.hold(held);
+            self.note_role(effects);
         }
+        self.send(effects);
     }
 
     /// All records up to `mark` are durable.
@@ -253,11 +411,14 @@ impl Shard {
         debug_assert!(mark <= self.handed_out);
         self.persisted = mark;
         self.raft.on_persist_ready(mark.0);
+        while let Some((_, messages)) = self.held.pop_front_if(|(held, _)| *held <= mark) {
+            self.outgoing.extend(messages);
+        }
     }
 
     /// Whether [`Shard::apply`] has something to do.
     pub fn has_committed(&self) -> bool {
-        !self.committed.is_empty()
+        !self.committed.is_empty() || self.snapshots.is_installing()
     }
 
     /// Runs the committed entries on the keyspace, which is this shard's own.
@@ -266,20 +427,80 @@ impl Shard {
     /// If a committed entry cannot be read: the shard must not go on with a state that differs from
     /// its log.
     pub fn apply(&mut self, keyspace: &mut Keyspace, effects: &mut Effects) {
+        self.finish_install(keyspace, effects);
         let mut committed = std::mem::take(&mut self.committed);
         for entry in committed.drain(..) {
-            let requests = self.requests_of(&entry, effects);
-            apply_entry(&entry, requests, keyspace, effects);
+            let waiting = self.in_flight.take(entry.index, entry.term, effects);
+            match entry::content(&entry) {
+                Content::Nothing => {
+                    if let Some(waiting) = waiting {
+                        // Raft puts nothing in the place of what it may not take.
+                        waiting.refuse(Refusal::NotLeader { leader: None }, effects);
+                    }
+                }
+                Content::Batch(bytes) => {
+                    let requests = match waiting {
+                        Some(Waiting::Requests(requests)) => requests,
+                        _ => Vec::new(),
+                    };
+                    apply_batch(entry.index, bytes, requests, keyspace, effects);
+                }
+                Content::Members(change) => self.apply_members(change),
+                Content::Meta(bytes) => self.apply_change(entry.index, bytes, waiting, effects),
+            }
             self.applied = entry.index;
             self.applied_term = entry.term;
         }
         self.committed = committed;
         self.stamp = self.stamp.max(keyspace.stamp());
         self.raft.advance_apply_to(self.applied);
-        if self.raft.store().voters().len() == 1 {
-            // Nobody else will ask for these entries.
-            self.raft.mut_store().compact(self.applied);
+        self.compact();
+        effects.map_changed |= std::mem::take(&mut self.map_changed);
+    }
+
+    fn apply_change(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        waiting: Option<Waiting>,
+        effects: &mut Effects,
+    ) {
+        let map = self
+            .map
+            .as_mut()
+            .unwrap_or_else(|| panic!("log entry {index} changes a map, and there is none"));
+        let outcome = apply_change(map, index, bytes);
+        self.map_changed |= outcome.is_ok();
+        if let Some(Waiting::Change(ticket)) = waiting {
+            effects.changes.push((ticket, Ok(outcome)));
         }
+    }
+
+    /// Forgets entries that nobody will ask for, and keeps some for followers that lag behind.
+    fn compact(&mut self) {
+        let log = self.raft.store();
+        if is_sole_voter(log.membership(), self.config.replica)
+            && log.membership().members().len() == 1
+        {
+            let applied = self.applied;
+            self.raft.mut_store().compact(applied);
+            return;
+        }
+        let limit = if self.snapshots.is_offering(self.now) || self.wants_snapshot() {
+            KEPT_FOR_SNAPSHOT_BYTES
+        } else {
+            KEPT_BYTES
+        };
+        let mut excess = log.bytes().saturating_sub(limit);
+        let mut upto = log.base();
+        while excess > 0
+            && upto < self.applied
+            && let Some(entry) = log.get(upto + 1)
+        {
+            excess = excess.saturating_sub(entry::payload(entry).len().max(1));
+            upto += 1;
+        }
+        self.raft.mut_store().compact(upto);
     }
 
     /// Whether no request waits for its entry.
@@ -304,24 +525,9 @@ impl Shard {
         SnapshotMeta {
             term,
             index: self.applied,
-            voters: log.voters().to_vec(),
+            membership: log.membership().clone(),
+            map: self.map.clone(),
         }
-    }
-
-    /// The requests that made the entry, if it was proposed here. Requests of entries that another
-    /// leader's entry replaced are answered with a refusal.
-    fn requests_of(&mut self, entry: &Entry, effects: &mut Effects) -> Vec<Request> {
-        while let Some(first) = self.in_flight.front() {
-            if first.index > entry.index {
-                break;
-            }
-            let first = self.in_flight.pop_front().expect("it was just looked at");
-            if first.index == entry.index && first.term == entry.term {
-                return first.requests;
-            }
-            Self::refuse(first.requests, Refusal::NotLeader, effects);
-        }
-        Vec::new()
     }
 
     fn record_hard_state(&mut self, effects: &mut Effects) {
@@ -342,185 +548,26 @@ impl Shard {
     }
 }
 
-/// SplitMix64: the number at that place of the sequence that the seed begins.
-fn mixed(seed: u64, place: u64) -> u64 {
-    let value = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
+/// So much of the log is kept in memory for followers that lag behind.
+const KEPT_BYTES: usize = 16 << 20;
+/// So much while a follower is sent a snapshot: it goes on with the entries that come after it.
+const KEPT_FOR_SNAPSHOT_BYTES: usize = 256 << 20;
+
+fn is_sole_voter(membership: &Membership, replica: ReplicaId) -> bool {
+    let mut voters = membership.voters();
+    voters.next().is_some_and(|voter| voter.replica == replica) && voters.next().is_none()
 }
 
-/// Runs one entry. `requests` are those that it was made of, or none on a replica that did not
-/// propose it; the keyspace ends up the same either way.
-pub(crate) fn apply_entry(
-    entry: &Entry,
-    requests: Vec<Request>,
-    keyspace: &mut Keyspace,
-    effects: &mut Effects,
-) {
-    if entry.data.is_empty() {
-        // A new leader's first entry.
-        debug_assert!(requests.is_empty());
-        return;
-    }
-    let mut bytes: &[u8] = &entry.data;
-    let header = BatchHeader::decode(&mut bytes)
-        .unwrap_or_else(|error| panic!("log entry {} cannot be applied: {error}", entry.index));
-    keyspace.set_stamp(header.stamp);
-    let mut batch = Batch::new(header, bytes, entry.index);
-    for request in requests {
-        let Request {
-            ticket,
-            mut commands,
-        } = request;
-        let mut reads: &[u8] = &commands.reads;
-        let mut replies = Vec::with_capacity(commands.len());
-        let mut reply_bytes = 0;
-        let mut read_args = Vec::new();
-        for access in &commands.order {
-            let full = reply_bytes > Response::LIMIT_BYTES;
-            let reply = match access {
-                Access::Write => batch.apply_next(keyspace, effects),
-                Access::Read if full => continue,
-                Access::Read => run_read(&mut reads, &mut read_args, keyspace, header),
-            };
-            if !full {
-                reply_bytes += reply.size_bytes();
-                replies.push(reply);
-            }
-        }
-        commands.clear();
-        effects.responses.push(Response {
-            ticket,
-            outcome: Ok(replies),
-            commands,
-        });
-    }
-    while !batch.is_empty() {
-        batch.apply_next(keyspace, effects);
-    }
-    keyspace.sweep(SWEEP_LIMIT);
-}
-
-/// The commands of an entry that are still to run.
-struct Batch<'e> {
-    header: BatchHeader,
+/// Runs a change on the map.
+///
+/// # Panics
+/// If it cannot be read.
+pub(crate) fn apply_change(
+    map: &mut ClusterMap,
     index: u64,
-    /// How many have run.
-    position: u64,
-    /// Those that are not decoded yet.
-    bytes: &'e [u8],
-    /// The next ones, decoded together so that the memory of their keys is asked for together.
-    decoded: Vec<Decoded>,
-    next: usize,
-    /// The arguments of all that are decoded.
-    args: Vec<&'e [u8]>,
+    bytes: &[u8],
+) -> Result<meta::Outcome, meta::Rejected> {
+    let change = Change::decode(bytes)
+        .unwrap_or_else(|error| panic!("log entry {index} cannot be applied: {error}"));
+    map.apply(&change)
 }
-
-struct Decoded {
-    command: &'static Command,
-    db: Db,
-    args: Range<usize>,
-}
-
-/// So many commands are decoded together.
-const DECODE_AT_ONCE: usize = 16;
-
-impl<'e> Batch<'e> {
-    fn new(header: BatchHeader, bytes: &'e [u8], index: u64) -> Batch<'e> {
-        let (decoded, args) = (Vec::with_capacity(DECODE_AT_ONCE), Vec::new());
-        Batch {
-            header,
-            index,
-            position: 0,
-            bytes,
-            decoded,
-            next: 0,
-            args,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.next == self.decoded.len() && self.bytes.is_empty()
-    }
-
-    fn apply_next(&mut self, keyspace: &mut Keyspace, effects: &mut Effects) -> Reply<'static> {
-        if self.next == self.decoded.len() {
-            self.decode_some(keyspace);
-        }
-        let Decoded {
-            command,
-            db,
-            ref args,
-        } = self.decoded[self.next];
-        self.next += 1;
-        // Commands of one entry must not all draw the same chance.
-        let seed = self
-            .header
-            .seed
-            .wrapping_add(self.position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        self.position += 1;
-        let context = WriteContext {
-            db,
-            stamp: self.header.stamp,
-            seed,
-        };
-        let Applied { reply, discarded } =
-            apply(keyspace, command, &self.args[args.clone()], context);
-        effects
-            .discarded
-            .extend(discarded.map(|discarded| *discarded));
-        reply
-    }
-
-    fn decode_some(&mut self, keyspace: &Keyspace) {
-        self.decoded.clear();
-        self.args.clear();
-        self.next = 0;
-        let mut of_one = Vec::new();
-        while self.decoded.len() < DECODE_AT_ONCE && !self.bytes.is_empty() {
-            let (command, db) = decode(&mut self.bytes, &mut of_one).unwrap_or_else(|error| {
-                panic!("log entry {} cannot be applied: {error}", self.index)
-            });
-            let start = self.args.len();
-            self.args.extend_from_slice(&of_one);
-            self.decoded.push(Decoded {
-                command,
-                db,
-                args: start..self.args.len(),
-            });
-        }
-        if self.decoded.len() > 1 {
-            let first_keys = self.decoded.iter().filter(|decoded| decoded.args.len() > 1);
-            keyspace.prefetch(
-                first_keys.map(|decoded| (decoded.db, self.args[decoded.args.start + 1])),
-            );
-        }
-    }
-}
-
-fn run_read<'r>(
-    reads: &mut &'r [u8],
-    args: &mut Vec<&'r [u8]>,
-    keyspace: &Keyspace,
-    header: BatchHeader,
-) -> Reply<'static> {
-    args.clear();
-    let (command, db) = decode(reads, args).expect("the session encoded it");
-    let Handler::Read(run) = command.handler else {
-        unreachable!("only reads are put among the reads");
-    };
-    run(
-        keyspace,
-        args,
-        ReadContext {
-            db,
-            now: header.stamp,
-            random: header.seed,
-        },
-    )
-    .into_owned()
-}
-
-#[cfg(test)]
-mod tests;

@@ -30,9 +30,9 @@ pub fn found<D: Disk>(
     for (&shard, placements) in &map.placements {
         let here = placements.iter().filter(|(_, at)| at.node == node);
         for (&replica, _) in here {
-            // For now: the members come with the shard's own membership.
-            let voters = placements.keys().map(|replica| replica.0).collect();
-            replicas.push((shard, replica, SnapshotMeta::founding(voters)));
+            let members = map.membership_at_founding(shard);
+            let map = (shard == ShardId(0)).then(|| map.clone());
+            replicas.push((shard, replica, SnapshotMeta::founding(members, map)));
         }
     }
     begin(disk, dirs, options, &replicas, map.hash_seed)

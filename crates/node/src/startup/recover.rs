@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base::{ReplicaId, ShardId};
 use keyspace::Keyspace;
-use shard::{Recovery, RecoveryError, Replayed, Shard, SnapshotMeta};
+use shard::{Recovery, RecoveryError, Replayed, Shard};
 use wal::{Body, Disk, Record, SnapshotId, Snapshots, Wal};
 
 use super::{Dirs, LoadError, Loading, OpenError};
@@ -66,7 +66,7 @@ pub fn recover<D: Disk>(
     disk: &Arc<D>,
     dirs: &Dirs,
     options: wal::Options,
-    _now: Duration,
+    now: Duration,
     config: &mut dyn FnMut(ShardId, ReplicaId) -> shard::Config,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered<D>, OpenError> {
@@ -117,7 +117,7 @@ pub fn recover<D: Disk>(
         let Replayed { entries, bytes } = recovery.replayed();
         replayed.entries += entries;
         replayed.bytes += bytes;
-        let (shard, keyspace) = recovery.finish().map_err(|source| unfit(key, source))?;
+        let (shard, keyspace) = recovery.finish(now).map_err(|source| unfit(key, source))?;
         alive.insert(key, snapshot.map(|(id, _)| id));
         replicas.push(RecoveredReplica {
             shard,
@@ -249,13 +249,8 @@ fn empty(
     hard_state: Option<Body<'_>>,
     key: Key,
 ) -> Result<Recovery, OpenError> {
-    let nothing = SnapshotMeta {
-        term: 0,
-        index: 0,
-        voters: Vec::new(),
-    };
     // The snapshot that fills it brings its own seed.
-    let mut recovery = Recovery::new(config, &nothing, Keyspace::new(0));
+    let mut recovery = Recovery::unfilled(config, Keyspace::new(0));
     if let Some(body) = hard_state {
         recovery
             .record(&body)

@@ -1,6 +1,6 @@
 //! Two sessions joined by their bytes, on a clock that the test moves.
 
-use base::{Incarnation, NodeId};
+use base::{Incarnation, NodeId, Timestamp};
 use proptest::prelude::*;
 
 use super::*;

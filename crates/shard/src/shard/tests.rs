@@ -1,56 +1,39 @@
 use super::*;
 
-fn started(voters: &[u64], term: u64, seed: u64) -> Shard {
-    let config = Config {
-        shard: ShardId(0),
-        replica: ReplicaId(1),
-        election_ticks: 5,
-        seed,
-    };
-    let mut log = LogStore::new(1, 1, voters);
-    log.set_hard_state(HardState {
-        term,
-        commit: 1,
-        ..HardState::default()
-    });
-    Shard::start(config, log, 1, Timestamp::ZERO)
-}
-
-fn timeouts(seed: u64) -> Vec<usize> {
-    let after_a_tick = |term| {
-        let mut shard = started(&[1, 2, 3], term, seed);
-        shard.tick();
-        shard.raft.raft.randomized_election_timeout()
-    };
-    (1..40).map(after_a_tick).collect()
-}
-
-#[test]
-fn election_timeouts_follow_from_the_seed() {
-    assert_eq!(timeouts(7), timeouts(7));
-    assert_ne!(timeouts(7), timeouts(8));
-    for ticks in 5..10 {
-        assert!(timeouts(7).contains(&ticks));
-    }
+fn settle(shard: &mut Shard, keyspace: &mut Keyspace) {
+    let mut effects = Effects::default();
+    shard.advance(&mut effects);
+    shard.persisted(effects.mark.take().expect("an entry is to be written"));
+    shard.advance(&mut effects);
+    shard.apply(keyspace, &mut effects);
 }
 
 #[test]
 fn a_new_term_reads_nothing_before_its_first_entry_is_applied() {
-    let mut shard = started(&[1], 1, 0);
-    let mut keyspace = Keyspace::new(0);
-    let mut effects = Effects::default();
-    let mut settle = |shard: &mut Shard| {
-        shard.advance(&mut effects);
-        shard.persisted(effects.mark.take().expect("an entry is to be written"));
-        shard.advance(&mut effects);
-        shard.apply(&mut keyspace, &mut effects);
+    let config = Config {
+        shard: ShardId(0),
+        replica: ReplicaId(1),
+        node: NodeId(1),
+        heartbeat: Duration::from_millis(100),
+        election: Duration::from_millis(500),
+        patience: Duration::from_secs(2),
+        seed: 0,
+        lease: true,
     };
-    settle(&mut shard);
-    assert!(shard.may_read());
+    let sole = Member {
+        replica: ReplicaId(1),
+        node: NodeId(1),
+        role: Role::Voter,
+    };
+    let log = LogStore::new(1, 1, Membership::new([sole]));
+    let mut shard = Shard::start(config, log, 1, Timestamp::ZERO, None, Duration::ZERO);
+    let mut keyspace = Keyspace::new(0);
+    settle(&mut shard, &mut keyspace);
+    assert_eq!(shard.lease_until(), Duration::MAX);
     let term = shard.term();
     shard.raft.raft.become_follower(term + 1, 0);
     shard.raft.campaign().unwrap();
-    assert!(shard.is_leader() && !shard.may_read());
-    settle(&mut shard);
-    assert!(shard.may_read());
+    assert!(shard.is_leader() && shard.lease_until() == Duration::ZERO);
+    settle(&mut shard, &mut keyspace);
+    assert_eq!(shard.lease_until(), Duration::MAX);
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use std::time::Duration;
+
 use base::{Db, Timestamp};
 use proptest::prelude::*;
 
-use crate::driver::{Disk, Driver, REPLICA, bytes_of};
+use crate::driver::{Disk, Driver, REPLICA, bytes_of, config};
 use crate::model::{Call, Model, request_of};
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ struct World {
     driver: Driver,
     clock: u64,
     tickets: u64,
+    now: Duration,
     /// By index; what a crash has lost is taken out.
     proposed: BTreeMap<u64, Proposed>,
     /// The state after the entries up to `known`.
@@ -82,6 +85,7 @@ impl World {
             driver: Driver::start(Disk::founded(&[REPLICA.0])).unwrap(),
             clock: 1_000_000,
             tickets: 0,
+            now: Duration::ZERO,
             proposed: BTreeMap::new(),
             model: Model::default(),
             known: 1,
@@ -99,7 +103,10 @@ impl World {
             Step::Apply => self.driver.apply(),
             Step::Persist(batches) => self.driver.persist(*batches),
             Step::Settle => self.driver.settle(),
-            Step::Tick => self.driver.shard.tick(),
+            Step::Tick => {
+                self.now += config().heartbeat;
+                self.driver.shard.tick(self.now, &mut self.driver.effects);
+            }
             Step::BeginSnapshot => self.driver.begin_snapshot(),
             Step::WriteSnapshot(budget_bytes) => self.driver.write_snapshot(*budget_bytes),
             Step::Cut => self.driver.cut(),

@@ -1,7 +1,10 @@
 //! Drives a shard as a node does, but with every step on its own.
 
-use base::{ReplicaId, ShardId, Timestamp};
+use std::time::Duration;
+
+use base::{Moment, NodeId, ReplicaId, ShardId, Timestamp};
 use keyspace::{Keyspace, SnapshotLoader};
+use meta::{Member, Membership, Role};
 use shard::{
     Commands, Config, Effects, Mark, Recovery, RecoveryError, Replayed, Request, Response, Shard,
     SnapshotMeta, Ticket,
@@ -59,7 +62,7 @@ impl Disk {
             persisted: 0,
             history: Vec::new(),
             snapshot: Snapshot {
-                meta: SnapshotMeta::founding(voters.to_vec()),
+                meta: SnapshotMeta::founding(members(voters), None),
                 keyspace: bytes_of(&mut Keyspace::new(HASH_SEED)),
             },
         }
@@ -67,7 +70,9 @@ impl Disk {
 
     /// The same without any snapshot but that of the founding, and with the whole log.
     pub(crate) fn uncut(&self) -> Disk {
-        let mut disk = Disk::founded(&self.snapshot.meta.voters);
+        let voters = self.snapshot.meta.membership.voters();
+        let voters: Vec<u64> = voters.map(|voter| voter.replica.0).collect();
+        let mut disk = Disk::founded(&voters);
         disk.batches = self.history.iter().cloned().map(Batch::own).collect();
         disk.persisted = disk.batches.len();
         disk.history.clone_from(&self.history);
@@ -155,7 +160,7 @@ impl Driver {
     pub(crate) fn led() -> Driver {
         let mut driver = Driver::start(Disk::founded(&[REPLICA.0])).unwrap();
         driver.settle();
-        assert!(driver.shard.may_read());
+        assert!(may_read(&driver.shard));
         driver
     }
 
@@ -168,7 +173,7 @@ impl Driver {
             recovery.record(&record.body)?;
         }
         let replayed = recovery.replayed();
-        let (shard, keyspace) = recovery.finish()?;
+        let (shard, keyspace) = recovery.finish(Duration::ZERO)?;
         Ok(Driver {
             shard,
             keyspace,
@@ -183,7 +188,10 @@ impl Driver {
     /// Proposes the requests as one entry.
     pub(crate) fn propose(&mut self, now: u64, requests: Vec<Request>) {
         self.seed += 1;
-        let now = Timestamp::from_millis(now);
+        let now = Moment {
+            wall: Timestamp::from_millis(now),
+            monotonic: Duration::ZERO,
+        };
         self.shard
             .propose(now, self.seed, requests, &mut self.effects);
     }
@@ -289,9 +297,27 @@ pub(crate) fn config() -> Config {
     Config {
         shard: SHARD,
         replica: REPLICA,
-        election_ticks: 5,
+        node: NodeId(REPLICA.0),
+        heartbeat: Duration::from_millis(100),
+        election: Duration::from_millis(500),
+        patience: Duration::from_secs(2),
         seed: 1,
+        lease: true,
     }
+}
+
+/// Voters, each on the node of its number.
+pub(crate) fn members(voters: &[u64]) -> Membership {
+    Membership::new(voters.iter().map(|&voter| Member {
+        replica: ReplicaId(voter),
+        node: NodeId(voter),
+        role: Role::Voter,
+    }))
+}
+
+/// Whether a sole voter's reads are linearizable.
+pub(crate) fn may_read(shard: &Shard) -> bool {
+    shard.lease_until() == Duration::MAX
 }
 
 pub(crate) fn record(body: Body<'_>) -> Record<'_> {

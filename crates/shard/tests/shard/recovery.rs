@@ -1,12 +1,14 @@
 //! Records that make a log, and records that do not.
 
+use std::time::Duration;
+
 use base::Timestamp;
 use commands::log::BatchHeader;
 use keyspace::Keyspace;
 use shard::{Recovery, RecoveryError, Replayed, Shard, SnapshotMeta};
 use wal::Body;
 
-use crate::driver::{Disk, Driver, config, request};
+use crate::driver::{Disk, Driver, config, members, request};
 
 const NOW: u64 = 1_000_000;
 
@@ -15,7 +17,8 @@ fn at(term: u64, index: u64, voters: &[u64]) -> Recovery {
     let meta = SnapshotMeta {
         term,
         index,
-        voters: voters.to_vec(),
+        membership: members(voters),
+        map: None,
     };
     Recovery::new(config(), &meta, Keyspace::new(1))
 }
@@ -42,7 +45,10 @@ fn hard_state(recovery: &mut Recovery, term: u64, commit: u64) -> Result<(), Rec
 }
 
 fn started(recovery: Recovery) -> Shard {
-    recovery.finish().expect("the records make a log").0
+    recovery
+        .finish(Duration::ZERO)
+        .expect("the records make a log")
+        .0
 }
 
 #[test]
@@ -80,7 +86,7 @@ fn a_log_that_ends_before_what_was_committed_is_refused() {
     entry(&mut recovery, 2, 2).unwrap();
     hard_state(&mut recovery, 2, 3).unwrap();
     let short = RecoveryError::Short { commit: 3, last: 2 };
-    assert_eq!(recovery.finish().err(), Some(short));
+    assert_eq!(recovery.finish(Duration::ZERO).err(), Some(short));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use base::Timestamp;
 use commands::Reply;
 use shard::{Effects, Refusal, Shard};
 
-use crate::driver::{Disk, Driver, request};
+use crate::driver::{Disk, Driver, may_read, request};
 
 const NOW: u64 = 1_000_000;
 
@@ -20,11 +20,11 @@ fn a_sole_voter_serves_once_its_first_entry_is_durable() {
     assert!(driver.shard.is_leader());
     driver.advance();
     driver.apply();
-    assert!(!driver.shard.may_read());
+    assert!(!may_read(&driver.shard));
     driver.persist(usize::MAX);
     driver.advance();
     driver.apply();
-    assert!(driver.shard.may_read());
+    assert!(may_read(&driver.shard));
 }
 
 #[test]
@@ -80,11 +80,14 @@ fn one_who_does_not_lead_refuses_and_writes_nothing() {
     let responses = driver.responses();
     assert_eq!(responses.len(), 1);
     assert_eq!(responses[0].ticket.0, 7);
-    assert_eq!(responses[0].outcome, Err(Refusal::NotLeader));
+    assert_eq!(
+        responses[0].outcome,
+        Err(Refusal::NotLeader { leader: None })
+    );
     assert!(responses[0].commands.is_empty());
     driver.settle();
     assert_eq!(driver.shard.last_index(), last);
-    assert!(!driver.shard.may_read());
+    assert!(!may_read(&driver.shard));
 }
 
 #[test]
