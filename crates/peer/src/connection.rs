@@ -1,5 +1,6 @@
 //! One connection: a session, the stream it speaks on, and the clock.
 
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,66 +9,78 @@ use std::time::Duration;
 
 use base::NodeId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout};
 use tracing::debug;
 
-use crate::greeting::{Greeting, Side};
+use crate::greeting::Side;
 use crate::hang_up::HangUp;
-use crate::outbox::Outbox;
+use crate::hub::Origin;
+use crate::outbox::{Outbox, SLICES};
 use crate::session::{Input, Session};
-use crate::shared::{Ends, Order, Shared, stopped};
+use crate::shared::{Ends, Mail, Shared};
 
 /// How long the last words of a connection may take to arrive.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How much may wait to be written when the next payload is taken from the queue.
-const WRITE_AHEAD: usize = 256 * 1024;
-
-/// How much of what a session says may wait to be written: only who asks for answers and does not read
-/// them gets there.
-const CONTROL_LIMIT: usize = 1024 * 1024;
+/// How many bytes a connection takes in before the others of this thread have their turn.
+const READ_BUDGET: usize = 256 * 1024;
 
 /// How a connection went.
 pub(crate) struct Ended {
     pub(crate) why: HangUp,
+    /// Who greeted, if the connection was confirmed.
     pub(crate) greeted: Option<NodeId>,
 }
 
 struct Connection<'a> {
     shared: &'a Arc<Shared>,
-    side: Side,
-    remote: Option<SocketAddr>,
+    origin: Origin,
     ends: Ends,
+    mail: Mail,
     session: Session,
     outbox: Outbox,
+    /// Who was admitted.
+    peer: Option<NodeId>,
     greeted: Option<NodeId>,
 }
 
-/// Speaks the protocol until one side hangs up. `on_greeted` is called when the peer has been admitted.
+/// Speaks the protocol until one side hangs up. `on_greeted` is called when both sides have admitted each other.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
     side: Side,
     remote: Option<SocketAddr>,
+    expected: Option<NodeId>,
     on_greeted: &mut (dyn FnMut(NodeId) + Send),
 ) -> Ended {
-    let mut ends = shared.register(side);
-    let cluster_id = *ends.cluster_id.borrow_and_update();
-    let own = Greeting::of(&shared.local, cluster_id, shared.hosts_hash, side);
-    let session = Session::new(own, shared.config.heartbeat, shared.moment());
-    let outbox = Outbox::default();
-    let mut connection = Connection {
-        shared,
+    let ends = shared.register(side);
+    let session = Session::new(ends.greeting.clone(), shared.heartbeat, shared.moment());
+    let origin = Origin {
+        id: ends.id,
         side,
         remote,
+        expected,
+    };
+    let mut connection = Connection {
+        shared,
+        origin,
         ends,
+        mail: Mail::default(),
         session,
-        outbox,
+        outbox: Outbox::default(),
+        peer: None,
         greeted: None,
     };
     let why = connection.talk(&mut reader, &mut writer, on_greeted).await;
-    shared.deregister(connection.ends.id, &why);
+    let mut left = shared.deregister(origin.id, &why);
+    if connection.greeted.is_some() && why.goodbye_code().is_some() {
+        // A goodbye says that all else was sent.
+        for payloads in [&mut connection.mail.payloads, &mut left.payloads] {
+            connection.outbox.push_payloads(payloads);
+        }
+    }
     connection.say_goodbye(&why, &mut reader, &mut writer).await;
     Ended {
         why,
@@ -83,6 +96,8 @@ impl Connection<'_> {
         on_greeted: &mut (dyn FnMut(NodeId) + Send),
     ) -> HangUp {
         let mut alarm = pin!(sleep_until(self.shared.instant(self.session.deadline())));
+        let bell = Arc::clone(&self.ends.bell);
+        let mut budget = READ_BUDGET;
         loop {
             if let Err(why) = self.turn(on_greeted) {
                 return why;
@@ -95,87 +110,85 @@ impl Connection<'_> {
                 read = reader.read_buf(self.session.read_buffer()) => match read {
                     Ok(0) => Err(self.session.closed()),
                     Ok(count) => {
-                        debug!(connection = self.ends.id.0, bytes = count, "read");
+                        debug!(connection = self.origin.id.0, bytes = count, "read");
                         self.session.received(self.shared.moment());
+                        budget = budget.saturating_sub(count);
                         Ok(())
                     }
                     Err(error) => Err(HangUp::Broken(error.kind())),
                 },
-                wrote = self.outbox.write_some(writer), if !self.outbox.is_empty() => match wrote {
+                wrote = write_some(&mut self.outbox, writer), if !self.outbox.is_empty() => match wrote {
                     Ok(count) => {
-                        debug!(connection = self.ends.id.0, bytes = count, "wrote");
+                        debug!(connection = self.origin.id.0, bytes = count, "wrote");
                         Ok(())
                     }
                     Err(error) => Err(HangUp::Broken(error.kind())),
                 },
-                Some(order) = self.ends.orders.recv(), if self.outbox.len() < WRITE_AHEAD => {
-                    self.take(order);
-                    Ok(())
-                }
+                () = bell.notified() => Ok(()),
                 () = &mut alarm => self.session.tick(self.shared.moment()),
-                Ok(()) = self.ends.hang_up.changed() => Ok(()),
-                Ok(()) = self.ends.cluster_id.changed() => {
-                    let cluster_id = *self.ends.cluster_id.borrow_and_update();
-                    cluster_id.map_or(Ok(()), |id| self.session.set_cluster_id(id))
-                }
-                () = stopped(&mut self.ends.stop) => Err(HangUp::Stopping),
             };
             if let Err(why) = result {
                 return why;
             }
+            if budget == 0 {
+                yield_now().await;
+                budget = READ_BUDGET;
+            }
         }
     }
 
-    /// Acts on all that came.
+    /// Acts on all that came, from others of this node first: nothing of a peer is delivered after the owner was
+    /// told that it restarted.
     fn turn(&mut self, on_greeted: &mut (dyn FnMut(NodeId) + Send)) -> Result<(), HangUp> {
-        // First, so that nothing of a peer is delivered after the owner was told that it restarted.
-        if let Some(why) = &*self.ends.hang_up.borrow() {
-            return Err(why.clone());
+        self.shared.take_mail(self.origin.id, &mut self.mail);
+        if let Some(why) = self.mail.hang_up.take() {
+            return Err(why);
+        }
+        if let Some(cluster_id) = self.mail.cluster_id.take() {
+            self.session.set_cluster_id(cluster_id)?;
+        }
+        for others in self.mail.introductions.drain(..) {
+            self.session.introduce(&others);
         }
         let now = self.shared.moment();
-        let id = self.ends.id;
         while let Some(input) = self.session.poll(now)? {
-            match input {
-                Input::Introduced(greeting) => {
-                    let node_id = greeting.node_id;
-                    self.shared.admit(id, self.side, &greeting, self.remote)?;
-                    self.session.admit(now);
-                    self.greeted = Some(node_id);
-                    on_greeted(node_id);
-                }
-                Input::Payload(bytes) => {
-                    let from = self
-                        .greeted
-                        .expect("payloads are read only of who was admitted");
-                    self.shared.deliver(from, bytes);
-                }
-                Input::ClusterId(cluster_id) => self.shared.set_peer_cluster_id(id, cluster_id),
-                Input::Introductions(others) => {
-                    for other in others {
-                        self.shared.learn(other.node_id, other.address);
-                    }
-                }
-                Input::Measured => self.shared.measured(id, self.session.link()),
-            }
+            self.take_in(input, on_greeted)?;
         }
-        self.outbox.push_control(self.session.take_output());
-        if self.outbox.control_len() > CONTROL_LIMIT {
-            return Err(HangUp::Unread);
+        self.outbox.push_control(&self.session.take_output());
+        self.outbox.push_payloads(&mut self.mail.payloads);
+        let framed = self.outbox.take_framed_cost();
+        self.ends.queued.fetch_sub(framed, Ordering::Relaxed);
+        match self.outbox.is_unread() {
+            true => Err(HangUp::Unread),
+            false => Ok(()),
         }
-        Ok(())
     }
 
-    fn take(&mut self, order: Order) {
-        match order {
-            Order::Payload(payload) => {
-                self.ends.queued.fetch_sub(payload.len(), Ordering::Relaxed);
-                self.outbox.push_payload(payload);
-            }
-            Order::Introduce(others) => {
-                self.session.introduce(&others);
-                self.outbox.push_control(self.session.take_output());
-            }
+    fn take_in(
+        &mut self,
+        input: Input,
+        on_greeted: &mut (dyn FnMut(NodeId) + Send),
+    ) -> Result<(), HangUp> {
+        if let Input::Payload(bytes) = input {
+            // What the hub would make of it, without its lock: this is the way of every payload.
+            let from = self.greeted.expect("payloads come after the confirmation");
+            self.shared.deliver(from, bytes);
+            return Ok(());
         }
+        let is_confirmation = input == Input::Confirmed;
+        let introduced = match &input {
+            Input::Introduced(greeting) => Some(greeting.node_id),
+            _ => None,
+        };
+        let (origin, session, now) = (&self.origin, &mut self.session, self.shared.moment());
+        self.shared
+            .with_hub(|hub, effects| hub.take_in(origin, session, input, now, effects))?;
+        self.peer = introduced.or(self.peer);
+        if is_confirmation && let Some(peer) = self.peer {
+            self.greeted = Some(peer);
+            on_greeted(peer);
+        }
+        Ok(())
     }
 
     /// Tells the other side why this one hangs up, where that is of use, and gives it time to read it: a
@@ -186,30 +199,50 @@ impl Connection<'_> {
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut (impl AsyncWrite + Unpin),
     ) {
-        if *why == HangUp::Stopping && self.greeted.is_some() {
-            while let Ok(order) = self.ends.orders.try_recv() {
-                self.take(order);
-            }
-        }
         if !self.session.farewell(why) {
             return;
         }
-        self.outbox.push_control(self.session.take_output());
         let farewell = async {
             while !self.outbox.is_empty() {
-                self.outbox.write_some(writer).await?;
+                write_some(&mut self.outbox, writer).await?;
+            }
+            // Behind all payloads, which tells the other side that it has read all of them.
+            self.outbox.push_control(&self.session.take_output());
+            while !self.outbox.is_empty() {
+                write_some(&mut self.outbox, writer).await?;
             }
             writer.shutdown().await?;
             let mut ignored = [0; 4096];
             while reader.read(&mut ignored).await? > 0 {}
-            std::io::Result::Ok(())
+            io::Result::Ok(())
         };
         match timeout(FAREWELL_TIMEOUT, farewell).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(connection = self.ends.id.0, %error, "could not say goodbye"),
-            Err(_) => debug!(connection = self.ends.id.0, "the goodbye took too long"),
+            Ok(Err(error)) => {
+                let error = error.to_string();
+                debug!(
+                    connection = self.origin.id.0,
+                    error, "could not say goodbye"
+                );
+            }
+            Err(_) => debug!(connection = self.origin.id.0, "the goodbye took too long"),
         }
     }
+}
+
+/// Writes some of what waits, all of it if it fits, and says how much. Dropping the future loses nothing.
+async fn write_some(
+    outbox: &mut Outbox,
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = outbox.slices(&mut slices);
+    let wrote = writer.write_vectored(&slices[..count]).await?;
+    if wrote == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    outbox.advance(wrote);
+    Ok(wrote)
 }
 
 #[cfg(test)]
@@ -220,7 +253,8 @@ mod tests {
 
     use super::*;
     use crate::frame::{self, Decoder, Kind, PAYLOAD_LIMIT};
-    use crate::message::decode_goodbye;
+    use crate::greeting::Greeting;
+    use crate::message::{Goodbye, Ping};
     use crate::session::{GREETING_TIMEOUT, silence_limit};
     use crate::{Config, LocalNode};
 
@@ -243,13 +277,19 @@ mod tests {
             hosts: Vec::new(),
             heartbeat: HEARTBEAT,
         };
-        Arc::new(Shared::new(config, local(1), |_| {}))
+        let bound = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        Arc::new(Shared::new(config, local(1), bound, |_| {}))
     }
 
     fn greeting(node: u64) -> Vec<u8> {
         let mut out = Vec::new();
         let greeting = Greeting::of(&local(node), None, 0, Side::Dialled);
         frame::encode(&mut out, Kind::GREETING, &greeting.encode());
+        let ping = Ping {
+            sequence: 1,
+            sent_at: base::Timestamp::ZERO,
+        };
+        frame::encode(&mut out, Kind::PING, &ping.encode());
         out
     }
 
@@ -259,7 +299,16 @@ mod tests {
         let (reader, writer) = tokio::io::split(near);
         let shared = Arc::clone(shared);
         let task = tokio::spawn(async move {
-            run(&shared, reader, writer, Side::Accepted, None, &mut |_| {}).await
+            run(
+                &shared,
+                reader,
+                writer,
+                Side::Accepted,
+                None,
+                None,
+                &mut |_| {},
+            )
+            .await
         });
         (tokio::io::split(far), task)
     }
@@ -313,7 +362,7 @@ mod tests {
     async fn a_crowd_without_greetings_pushes_out_its_oldest() {
         let shared = shared();
         let mut crowd = Vec::new();
-        for _ in 0..crate::shared::UNGREETED_LIMIT {
+        for _ in 0..crate::hub::UNGREETED_LIMIT {
             crowd.push(accept(&shared, 1000));
             tokio::task::yield_now().await;
         }
@@ -330,10 +379,8 @@ mod tests {
             .expect("a frame")
             .expect("a goodbye");
         assert_eq!(frame.kind, Kind::GOODBYE);
-        assert_eq!(
-            decode_goodbye(frame.payload),
-            Ok(HangUp::Crowded.to_string())
-        );
+        let goodbye = Goodbye::decode(frame.payload).map(|goodbye| goodbye.text);
+        assert_eq!(goodbye, Ok(HangUp::Crowded.to_string()));
         assert!(crowd.iter().all(|(_, task)| !task.is_finished()));
         assert!(
             shared
@@ -348,7 +395,9 @@ mod tests {
         let ((_reader, mut writer), _task) = accept(&shared, 1000);
         writer.write_all(&greeting(2)).await.expect("a pipe");
         let mut changed = shared.changed.subscribe();
-        changed.changed().await.expect("greeted");
+        while shared.with_directory(|peers| peers.route(NodeId(2)).is_none()) {
+            changed.changed().await.expect("greeted");
+        }
         let mut queued = 0;
         let refused = loop {
             match shared.send(NodeId(2), vec![0; 1024 * 1024]) {
@@ -358,7 +407,7 @@ mod tests {
             assert!(queued < 2 * crate::SEND_QUEUE_LIMIT, "unbounded");
         };
         assert_eq!(refused, crate::SendError::QueueFull);
-        let too_large = PAYLOAD_LIMIT + 1;
+        let too_large = crate::SEND_LIMIT + 1;
         let refused = shared.send(NodeId(2), vec![0; too_large]);
         assert_eq!(refused, Err(crate::SendError::TooLarge(too_large)));
         let refused = shared.send(NodeId(3), Vec::new());

@@ -1,6 +1,6 @@
-//! Dialling: a task for each configured host, and one for each node that was heard of otherwise.
+//! Dialling: a task for each plan of [`Dialling`].
 //!
-//! A task dials, speaks on the connection until it ends, waits, and dials again. It owns its
+//! A task connects, speaks on the connection until it ends, and asks the plan what is next. It owns its
 //! connection, so it knows at once when it failed.
 
 use std::io;
@@ -8,33 +8,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::NodeId;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-use tracing::{Level, debug, info};
+use tokio::time::{sleep_until, timeout};
+use tracing::{Level, debug};
 
 use crate::HostAddr;
-use crate::backoff::Backoff;
 use crate::connection::{self, Ended};
+use crate::dialling::{Dialling, Next};
 use crate::greeting::Side;
-use crate::hang_up::HangUp;
-use crate::outage::Outage;
+use crate::own_address::is_own;
 use crate::shared::{Shared, stopped};
-use crate::status::HostState;
 
 /// How long a connection to one address may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a name may take to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a host is left alone that leads to a node which is connected already: by then the name may
-/// lead elsewhere.
-const ALIAS_CHECK: Duration = Duration::from_secs(30);
-
-/// For how long a node that is not configured is dialled in vain.
-const LEARNED_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Why no connection was made.
 #[derive(Debug, thiserror::Error)]
@@ -72,19 +61,37 @@ impl DialError {
     }
 }
 
+enum Connected {
+    To(TcpStream, SocketAddr),
+    /// The host has no address but this node's own.
+    Myself,
+}
+
 /// Resolves anew and tries all addresses. The error is that of the last.
-async fn connect(host: &HostAddr) -> Result<(TcpStream, SocketAddr), DialError> {
+async fn connect(
+    host: &HostAddr,
+    bound: SocketAddr,
+    is_quiet: bool,
+) -> Result<Connected, DialError> {
+    let level = if is_quiet { Level::DEBUG } else { Level::INFO };
+    log_at!(level, %host, "connecting");
     let addresses = match timeout(RESOLVE_TIMEOUT, lookup_host((host.host(), host.port()))).await {
         Err(_) => return Err(DialError::ResolvedLate),
         Ok(Err(error)) => return Err(DialError::NotResolved(error)),
-        Ok(Ok(addresses)) => addresses,
+        Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
     };
+    if !addresses.is_empty() && addresses.iter().all(|&address| is_own(bound, address)) {
+        return Ok(Connected::Myself);
+    }
     let mut last = DialError::NoAddress;
     for address in addresses {
         match connect_to(address).await {
-            Ok(stream) => return Ok((stream, address)),
+            Ok(stream) => {
+                log_at!(level, %host, remote = %address, "connected");
+                return Ok(Connected::To(stream, address));
+            }
             Err(error) => {
-                debug!(%host, %error, "could not connect");
+                debug!(%host, error = error.to_string(), "could not connect");
                 last = error;
             }
         }
@@ -107,204 +114,78 @@ async fn connect_to(address: SocketAddr) -> Result<TcpStream, DialError> {
     Ok(stream)
 }
 
-/// Dials the host of that index, unless it turns out to be this node, until the node stops.
-pub(crate) async fn dial_host(shared: Arc<Shared>, index: usize) {
-    let host = shared.config.hosts[index].clone();
-    let mut dialer = Dialer::new(&shared, index as u64);
+/// Follows a plan until it ends or the node stops.
+pub(crate) async fn dial(shared: Arc<Shared>, mut plan: Dialling) {
+    let mut stop = shared.stop.subscribe();
+    let mut changed = shared.changed.subscribe();
     loop {
-        shared.set_host(index, HostState::Dialling);
-        let note = |node_id| shared.set_host(index, HostState::Greeted(node_id));
-        match dialer.attempt(&host, &note).await {
-            Attempt::Stopped => return,
-            Attempt::Myself => {
-                info!(%host, "that is this node itself");
-                shared.set_host(index, HostState::IsSelf);
-                return;
-            }
-            Attempt::Duplicate(node_id) => {
-                debug!(%host, node = %node_id, "leads to a node that is connected already");
-                shared.set_host(index, HostState::Greeted(node_id));
-                let has_parted = || !shared.with_directory(|peers| peers.is_dialled(node_id));
+        changed.mark_unchanged();
+        let now = shared.moment();
+        match shared.with_hub(|hub, _| plan.next(hub, now)) {
+            Next::End => return,
+            Next::Wait(until) => {
+                let alarm = async {
+                    match until {
+                        Some(until) => sleep_until(shared.instant(until)).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
-                    stopped = dialer.wait_until(has_parted) => if stopped { return },
-                    () = sleep(ALIAS_CHECK) => {}
+                    _ = changed.changed() => {}
+                    () = alarm => {}
+                    () = stopped(&mut stop) => return,
                 }
             }
-            Attempt::Failed { why, again_in, .. } => {
-                shared.set_host(index, HostState::Failed { why });
-                if dialer.rest(again_in).await {
-                    return;
+            Next::Connect(host) => {
+                tokio::select! {
+                    connected = connect(&host, shared.bound, plan.is_failing()) => {
+                        follow(&shared, &mut plan, host, connected).await;
+                    }
+                    () = stopped(&mut stop) => return,
                 }
             }
         }
     }
 }
 
-/// Dials a node that was heard of whenever it is not alive, until it is long gone, another node answers in
-/// its place, or this one stops.
-pub(crate) async fn dial_learned(shared: Arc<Shared>, node_id: NodeId, introduced: HostAddr) {
-    let mut dialer = Dialer::new(&shared, node_id.0);
-    loop {
-        let is_lost = || shared.with_directory(|peers| peers.route(node_id).is_none());
-        if dialer.wait_until(is_lost).await {
-            break;
+/// Speaks on the connection, if one was made, until it ends, and tells the plan how it went.
+async fn follow(
+    shared: &Arc<Shared>,
+    plan: &mut Dialling,
+    host: HostAddr,
+    connected: Result<Connected, DialError>,
+) {
+    let (mut stream, remote) = match connected {
+        Ok(Connected::To(stream, remote)) => (stream, remote),
+        Ok(Connected::Myself) => {
+            let now = shared.moment();
+            return shared.with_hub(|hub, _| plan.is_myself(hub, host, now));
         }
-        let known = shared.with_directory(|peers| peers.status(node_id));
-        let address = known.map_or_else(|| introduced.clone(), |peer| peer.address);
-        match dialer.attempt(&address, &|_| {}).await {
-            Attempt::Stopped | Attempt::Myself => break,
-            Attempt::Duplicate(greeted) if greeted != node_id => break,
-            // Another task was faster.
-            Attempt::Duplicate(_) => {}
-            Attempt::Failed { greeted, .. }
-                if greeted.is_some_and(|greeted| greeted != node_id) =>
-            {
-                break;
-            }
-            Attempt::Failed { again_in, .. } => {
-                if dialer.has_lasted(LEARNED_PATIENCE) {
-                    info!(node = %node_id, %address, "not dialled any more, it is long gone");
-                    break;
-                }
-                if dialer.rest(again_in).await {
-                    break;
-                }
-            }
+        Err(error) => {
+            let alarming = matches!(error, DialError::NotResolved(_) | DialError::ResolvedLate);
+            let (why, now) = (error.to_string(), shared.moment());
+            return shared.with_hub(|hub, _| plan.failed(hub, host, &why, alarming, now));
         }
-    }
-    shared.unlearn(node_id);
+    };
+    let (reader, writer) = stream.split();
+    let expected = plan.expected();
+    let mut on_greeted = |node_id| {
+        let now = shared.moment();
+        shared.with_hub(|hub, _| plan.greeted(hub, &host, node_id, now));
+    };
+    let Ended { why, greeted } = connection::run(
+        shared,
+        reader,
+        writer,
+        Side::Dialled,
+        Some(remote),
+        expected,
+        &mut on_greeted,
+    )
+    .await;
+    let now = shared.moment();
+    shared.with_hub(|hub, _| plan.ended(hub, host, &why, greeted, now));
 }
 
-enum Attempt {
-    /// This node stops.
-    Stopped,
-    /// The other end is this very process.
-    Myself,
-    /// The node is connected already.
-    Duplicate(NodeId),
-    /// No connection was made or it has ended; `greeted` tells with whom.
-    Failed {
-        why: String,
-        greeted: Option<NodeId>,
-        again_in: Duration,
-    },
-}
-
-struct Dialer<'a> {
-    shared: &'a Arc<Shared>,
-    stop: watch::Receiver<bool>,
-    backoff: Backoff,
-    outage: Outage,
-}
-
-impl<'a> Dialer<'a> {
-    /// `salt` tells the jitter of this process's dialers apart.
-    fn new(shared: &'a Arc<Shared>, salt: u64) -> Dialer<'a> {
-        Dialer {
-            shared,
-            stop: shared.stop.subscribe(),
-            backoff: Backoff::new(shared.local.run_nonce.wrapping_add(salt)),
-            outage: Outage::default(),
-        }
-    }
-
-    /// Connects and speaks until the connection ends. `note` is told who has greeted.
-    async fn attempt(&mut self, host: &HostAddr, note: &(dyn Fn(NodeId) + Sync)) -> Attempt {
-        let level = if self.outage.running().is_some() {
-            Level::DEBUG
-        } else {
-            Level::INFO
-        };
-        log_at!(level, %host, "connecting");
-        let connected = tokio::select! {
-            connected = connect(host) => connected,
-            () = stopped(&mut self.stop) => return Attempt::Stopped,
-        };
-        let (mut stream, remote) = match connected {
-            Ok(connected) => connected,
-            Err(error) => {
-                let alarming = matches!(error, DialError::NotResolved(_) | DialError::ResolvedLate);
-                return self.failed(host, error.to_string(), alarming);
-            }
-        };
-        log_at!(level, %host, %remote, "connected");
-        let (shared, backoff, outage) = (self.shared, &mut self.backoff, &mut self.outage);
-        let mut on_greeted = |node_id| {
-            backoff.reset();
-            if let Some((failures, since)) = outage.ended() {
-                let down_for = shared.moment().monotonic.saturating_sub(since);
-                info!(%host, node = %node_id, failures, ?down_for, "reconnected");
-            }
-            note(node_id);
-        };
-        let (reader, writer) = stream.split();
-        let side = Side::Dialled;
-        let Ended { why, greeted } =
-            connection::run(shared, reader, writer, side, Some(remote), &mut on_greeted).await;
-        match (why, greeted) {
-            (HangUp::Stopping, _) => Attempt::Stopped,
-            (HangUp::Myself, _) => Attempt::Myself,
-            (HangUp::Duplicate(node_id), _) => Attempt::Duplicate(node_id),
-            (why, None) => {
-                let passing = matches!(
-                    why,
-                    HangUp::Closed | HangUp::Truncated | HangUp::Broken(_) | HangUp::Goodbye(_)
-                );
-                self.failed(host, why.to_string(), !passing)
-            }
-            (why, Some(node_id)) => {
-                let again_in = self.backoff.next_wait();
-                info!(%host, node = %node_id, %why, ?again_in, "hung up, reconnecting");
-                Attempt::Failed {
-                    why: why.to_string(),
-                    greeted,
-                    again_in,
-                }
-            }
-        }
-    }
-
-    fn failed(&mut self, host: &HostAddr, why: String, alarming: bool) -> Attempt {
-        let again_in = self.backoff.next_wait();
-        let level = match self.outage.failed(self.shared.moment().monotonic, &why) {
-            true if alarming => Level::WARN,
-            true => Level::INFO,
-            false => Level::DEBUG,
-        };
-        let failures = self.outage.running().map_or(0, |(failures, _)| failures);
-        log_at!(level, %host, %why, failures, ?again_in, "could not connect");
-        Attempt::Failed {
-            why,
-            greeted: None,
-            again_in,
-        }
-    }
-
-    /// Whether the present run of failures has lasted that long.
-    fn has_lasted(&self, long: Duration) -> bool {
-        let now = self.shared.moment().monotonic;
-        self.outage
-            .running()
-            .is_some_and(|(_, since)| now.saturating_sub(since) >= long)
-    }
-
-    /// Waits; whether the node stops.
-    async fn rest(&mut self, wait: Duration) -> bool {
-        tokio::select! {
-            () = sleep(wait) => false,
-            () = stopped(&mut self.stop) => true,
-        }
-    }
-
-    /// Waits until a condition on the table of peers holds; whether the node stops.
-    async fn wait_until(&mut self, condition: impl Fn() -> bool) -> bool {
-        let mut changed = self.shared.changed.subscribe();
-        while !condition() {
-            tokio::select! {
-                _ = changed.changed() => {}
-                () = stopped(&mut self.stop) => return true,
-            }
-        }
-        *self.stop.borrow()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use base::{ClusterId, NodeId};
+use base::{ClusterId, Incarnation, NodeId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::info;
 
 use crate::greeting::{Greeting, GreetingError, Side};
 use crate::shared::Shared;
 use crate::status::{Config, Event, HostStatus, LocalNode, PeerStatus, SendError};
-use crate::{dialer, listener};
+use crate::{HostAddr, listener};
 
 /// The connections of this node to others: a handle that is cheap to clone and that any thread may use.
 ///
@@ -18,6 +17,18 @@ use crate::{dialer, listener};
 #[derive(Clone)]
 pub struct Peers {
     shared: Arc<Shared>,
+}
+
+/// Why [`start`] refuses to.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `local` has a text that is longer than a greeting can carry or has control characters, an advertised
+    /// port of 0, or an id or incarnation of 0.
+    #[error("this node cannot greet others: {0}")]
+    Greeting(#[from] GreetingError),
+    /// The listener does not tell where it listens.
+    #[error("the address that peers are listened for on is not known: {0}")]
+    Listener(#[from] std::io::Error),
 }
 
 /// Starts to accept connections from `listener` and to dial the hosts of `config`.
@@ -30,8 +41,7 @@ pub struct Peers {
 /// `shutdown_background`.
 ///
 /// # Errors
-/// [`GreetingError`] when `local` has a text that is longer than a greeting can carry or has control
-/// characters, an advertised port of 0, or an id or incarnation of 0.
+/// [`StartError`].
 ///
 /// # Panics
 /// When the heartbeat is zero.
@@ -40,17 +50,16 @@ pub fn start(
     local: LocalNode,
     listener: TcpListener,
     on_event: impl Fn(Event) + Send + Sync + 'static,
-) -> Result<Peers, GreetingError> {
+) -> Result<Peers, StartError> {
     assert!(
         !config.heartbeat.is_zero(),
         "peers are not pinged without a pause"
     );
     Greeting::decode(&Greeting::of(&local, local.cluster_id, 0, Side::Dialled).encode())?;
-    let shared = Arc::new(Shared::new(config, local, on_event));
+    let bound = listener.local_addr()?;
+    let shared = Arc::new(Shared::new(config, local, bound, on_event));
     shared.spawn(listener::listen(Arc::clone(&shared), listener));
-    for index in 0..shared.config.hosts.len() {
-        shared.spawn(dialer::dial_host(Arc::clone(&shared), index));
-    }
+    shared.with_hub(|hub, effects| hub.start(effects));
     Ok(Peers { shared })
 }
 
@@ -78,24 +87,35 @@ impl Peers {
     /// # Panics
     /// When this node belongs to another cluster already.
     pub fn set_cluster_id(&self, cluster_id: ClusterId) {
-        self.shared
-            .cluster_id
-            .send_if_modified(|known| match *known {
-                Some(known) => {
-                    assert_eq!(known, cluster_id, "a node never changes its cluster");
-                    false
-                }
-                None => {
-                    info!(cluster = %cluster_id, "telling peers the cluster");
-                    *known = Some(cluster_id);
-                    true
-                }
-            });
+        self.shared.set_cluster_id(cluster_id);
     }
 
-    /// Queues a payload for a peer. `Ok` means queued: it arrives once or, if the connection fails, not
-    /// at all. Payloads to one peer stay in order as long as the same connection carries them; a peer
-    /// may change from one connection to another without being lost in between.
+    /// Sees to it that this node is dialled there whenever it is not alive, for ever, until
+    /// [`Peers::forget`] or another address: what the map of the cluster says. Another node that answers there
+    /// is hung up on. Beyond [`DIALLED_LIMIT`](crate::hub::DIALLED_LIMIT) nodes, more are not dialled, which is
+    /// logged.
+    pub fn dial(&self, node_id: NodeId, address: HostAddr) {
+        self.shared
+            .with_hub(|hub, effects| hub.dial(node_id, address, effects));
+    }
+
+    /// Ends what [`Peers::dial`] began, and drops the node from the table of peers once it is lost. A connection
+    /// that is there goes on, and hosts of the configuration are dialled all the same.
+    pub fn forget(&self, node_id: NodeId) {
+        self.shared.with_hub(|hub, _| hub.forget(node_id));
+    }
+
+    /// Takes in an incarnation of a node that others have seen, as the map of the cluster records it: a process
+    /// of that node with a lower one runs on an old copy of its data folder and is refused, or hung up on.
+    pub fn know(&self, node_id: NodeId, incarnation: Incarnation) {
+        self.shared
+            .with_hub(|hub, effects| hub.know(node_id, incarnation, effects));
+    }
+
+    /// Queues a payload for a peer, of up to [`SEND_LIMIT`](crate::SEND_LIMIT) bytes. `Ok` means queued: it
+    /// arrives once or, if the connection fails, not at all, and then [`Event::Lost`] comes. Payloads to one
+    /// peer stay in order as long as the same connection carries them; a peer may change to a new connection
+    /// without being lost in between.
     ///
     /// # Errors
     /// Each of [`SendError`]; nothing was queued then.
@@ -107,7 +127,7 @@ impl Peers {
     /// when all tasks have ended: within a second. Any runtime may await it while the one of [`start`]
     /// runs.
     pub async fn shutdown(&self) {
-        self.shared.stop.send_replace(true);
+        self.shared.stop();
         let mut tasks = self.shared.tasks.subscribe();
         tasks
             .wait_for(|&tasks| tasks == 0)

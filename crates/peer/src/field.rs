@@ -85,15 +85,10 @@ impl<'a> Fields<'a> {
                 most,
             });
         }
-        printable(self.bytes(length, field)?, field)
-    }
-}
-
-/// The text that the bytes are.
-pub(crate) fn printable<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str, FieldError> {
-    match str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => Ok(text),
-        _ => Err(FieldError::Unprintable(field)),
+        match str::from_utf8(self.bytes(length, field)?) {
+            Ok(text) if !text.chars().any(char::is_control) => Ok(text),
+            _ => Err(FieldError::Unprintable(field)),
+        }
     }
 }
 

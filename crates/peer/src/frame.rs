@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-/// The most bytes that the payload of a frame may have.
-pub const PAYLOAD_LIMIT: usize = 16 * 1024 * 1024;
+/// The most bytes that the payload of a frame may have. What is longer travels in [`parts`](crate::parts).
+pub const PAYLOAD_LIMIT: usize = 1024 * 1024;
 
 /// The most bytes that the payload of a frame may have before the greeting.
 pub const UNGREETED_PAYLOAD_LIMIT: usize = 4 * 1024;
@@ -36,13 +36,17 @@ impl Kind {
     pub const UPDATE: Kind = Kind(5);
     /// Opaque bytes of the user of this crate.
     pub const PAYLOAD: Kind = Kind(6);
-    /// A text: the connection ends, and nobody is to blame.
+    /// A [`Goodbye`](crate::message::Goodbye): the connection ends, and nobody is to blame.
     pub const GOODBYE: Kind = Kind(7);
     /// [`Introduction`](crate::message::Introduction)s: other peers that are alive.
     pub const INTRODUCTIONS: Kind = Kind(8);
+    /// How a payload begins that comes in [`parts`](crate::parts).
+    pub const FIRST_PART: Kind = Kind(9);
+    /// How such a payload goes on.
+    pub const NEXT_PART: Kind = Kind(10);
 }
 
-/// The header of a frame with that payload, which follows it on the wire.
+/// The header of a frame whose payload consists of those pieces, which follow it on the wire.
 ///
 /// | offset | bytes | |
 /// | --- | --- | --- |
@@ -55,17 +59,14 @@ impl Kind {
 ///
 /// # Panics
 /// When the payload is longer than [`PAYLOAD_LIMIT`].
-pub fn header(kind: Kind, payload: &[u8]) -> [u8; HEADER_LEN] {
-    assert!(
-        payload.len() <= PAYLOAD_LIMIT,
-        "a payload of {} bytes",
-        payload.len()
-    );
+pub fn header(kind: Kind, pieces: &[&[u8]]) -> [u8; HEADER_LEN] {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    assert!(length <= PAYLOAD_LIMIT, "a payload of {length} bytes");
     let mut header = [0; HEADER_LEN];
-    header[..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    header[..4].copy_from_slice(&(length as u32).to_le_bytes());
     header[4] = kind.0;
     header[5] = LAYOUT;
-    let crc = checksum(&header, payload);
+    let crc = checksum(&header, pieces);
     header[8..].copy_from_slice(&crc.to_le_bytes());
     header
 }
@@ -75,12 +76,15 @@ pub fn header(kind: Kind, payload: &[u8]) -> [u8; HEADER_LEN] {
 /// # Panics
 /// When the payload is longer than [`PAYLOAD_LIMIT`].
 pub fn encode(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
-    out.extend_from_slice(&header(kind, payload));
+    out.extend_from_slice(&header(kind, &[payload]));
     out.extend_from_slice(payload);
 }
 
-fn checksum(header: &[u8], payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&header[..8]), payload)
+fn checksum(header: &[u8], pieces: &[&[u8]]) -> u32 {
+    let start = crc32c::crc32c(&header[..8]);
+    pieces
+        .iter()
+        .fold(start, |crc, piece| crc32c::crc32c_append(crc, piece))
 }
 
 /// Why bytes are not a frame.
@@ -123,6 +127,8 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Where the first frame that was not given yet starts.
     start: usize,
+    /// Where the frame that was given last starts.
+    given: usize,
 }
 
 /// How much room the buffer has for what comes next, once the first frame is through.
@@ -142,6 +148,7 @@ impl Decoder {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
+            self.given = 0;
         }
         if self.buffer.is_empty() && self.buffer.capacity() > KEPT_CAPACITY {
             self.buffer = Vec::new();
@@ -177,14 +184,20 @@ impl Decoder {
         let header = &self.buffer[self.start..range.start];
         let payload = &self.buffer[range.clone()];
         let expected = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-        if checksum(header, payload) != expected {
+        if checksum(header, &[payload]) != expected {
             return Err(FrameError::Checksum);
         }
+        self.given = self.start;
         self.start = range.end;
         Ok(Some(Frame {
             kind: Kind(header[4]),
             payload,
         }))
+    }
+
+    /// Takes the frame back that was given last, if nothing came since: it is the next one again.
+    pub fn give_back(&mut self) {
+        self.start = self.given;
     }
 
     /// Where the payload of the next frame lies, if all of it came.
@@ -205,6 +218,11 @@ impl Decoder {
         }
         let end = HEADER_LEN + length;
         Ok((bytes.len() >= end).then(|| self.start + HEADER_LEN..self.start + end))
+    }
+
+    /// The room of the buffer, in bytes.
+    pub fn room(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Whether part of a frame waits for the rest: at the end of a stream, a truncated frame.
@@ -318,7 +336,7 @@ mod tests {
         assert_eq!(decoder.next_frame(PAYLOAD_LIMIT), Ok(None));
         decoder.extend(&bytes[HEADER_LEN..]);
         assert!(matches!(decoder.next_frame(PAYLOAD_LIMIT), Ok(Some(_))));
-        let mut longest = header(Kind::PAYLOAD, b"");
+        let mut longest = header(Kind::PAYLOAD, &[]);
         longest[..4].copy_from_slice(&(PAYLOAD_LIMIT as u32 + 1).to_le_bytes());
         assert!(matches!(decode(&longest), Err(FrameError::TooLong { .. })));
     }
@@ -326,11 +344,11 @@ mod tests {
     #[test]
     fn what_is_announced_is_not_allocated() {
         let mut decoder = Decoder::new();
-        let mut announced = header(Kind::PAYLOAD, b"");
+        let mut announced = header(Kind::PAYLOAD, &[]);
         announced[..4].copy_from_slice(&(PAYLOAD_LIMIT as u32).to_le_bytes());
         decoder.extend(&announced);
         let mut received = announced.len();
-        while received < 3_000_000 {
+        while received < 1_000_000 {
             assert_eq!(decoder.next_frame(PAYLOAD_LIMIT), Ok(None));
             assert!(
                 decoder.read_buffer().capacity() <= 2 * received + READ_SIZE,
@@ -344,9 +362,30 @@ mod tests {
     #[test]
     fn the_room_of_a_large_frame_is_given_back() {
         let mut decoder = Decoder::new();
-        decoder.extend(&frame(Kind::PAYLOAD, &vec![1; 3_000_000]));
+        decoder.extend(&frame(Kind::PAYLOAD, &vec![1; 1_000_000]));
         assert!(matches!(decoder.next_frame(PAYLOAD_LIMIT), Ok(Some(_))));
         assert!(decoder.read_buffer().capacity() <= READ_SIZE);
+    }
+
+    #[test]
+    fn a_frame_that_is_given_back_comes_again() {
+        let mut decoder = Decoder::new();
+        decoder.extend(&frame(Kind::PING, b"1"));
+        decoder.extend(&frame(Kind::PAYLOAD, b"2"));
+        let mut next = || {
+            let frame = decoder.next_frame(PAYLOAD_LIMIT).expect("frames");
+            let found = frame.map(|frame| (frame.kind, frame.payload.to_vec()));
+            if found
+                .as_ref()
+                .is_some_and(|(kind, _)| *kind == Kind::PAYLOAD)
+            {
+                decoder.give_back();
+            }
+            found
+        };
+        assert_eq!(next(), Some((Kind::PING, b"1".to_vec())));
+        assert_eq!(next(), Some((Kind::PAYLOAD, b"2".to_vec())));
+        assert_eq!(next(), Some((Kind::PAYLOAD, b"2".to_vec())));
     }
 
     #[test]

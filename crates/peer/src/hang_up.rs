@@ -8,7 +8,7 @@ use base::{ClusterId, Incarnation, NodeId};
 use crate::field::FieldError;
 use crate::frame::FrameError;
 use crate::greeting::{GreetingError, VERSION, Version};
-use crate::message::Refused;
+use crate::message::{Goodbye, Refused};
 
 /// Why this node does not want to be connected to another. The text is logged here and, in a frame, sent
 /// to the other, which logs it there: it is worded to be true on both sides.
@@ -40,6 +40,20 @@ pub enum Refusal {
         /// Of who uses it already.
         incarnation: Incarnation,
     },
+    /// The other starts from a state of its data folder that it has left behind already.
+    #[error(
+        "node id {node_id} was seen with incarnation {}, this process has incarnation {}: was an old copy of \
+         its data folder brought back? What it promised since is not in there; start it with an empty one",
+        seen.0, theirs.0
+    )]
+    OldIncarnation {
+        /// The id.
+        node_id: NodeId,
+        /// What the other greeted with.
+        theirs: Incarnation,
+        /// The highest that is known.
+        seen: Incarnation,
+    },
     /// As many peers are alive as this node can keep.
     #[error("{limit} peers are connected already")]
     TooManyPeers {
@@ -63,6 +77,7 @@ impl Refusal {
             Refusal::NodeIdInUse { .. } => 3,
             Refusal::TooManyPeers { .. } => 4,
             Refusal::TooManyConnections { .. } => 5,
+            Refusal::OldIncarnation { .. } => 6,
         }
     }
 
@@ -109,11 +124,22 @@ pub enum HangUp {
     #[error("against the protocol: {0}")]
     Protocol(&'static str),
     /// The other said goodbye.
-    #[error("it said goodbye: {0}")]
-    Goodbye(String),
+    #[error("it said goodbye: {}", .0.text)]
+    Goodbye(Goodbye),
     /// A later start of the peer has greeted.
     #[error("the peer was started anew")]
     Restarted,
+    /// The peer has dialled anew, so it has given up the connection that it dialled before.
+    #[error("the peer has dialled anew")]
+    Superseded,
+    /// Another node answered than was dialled for.
+    #[error("node {found} answers there, not node {expected}")]
+    OtherNode {
+        /// Who was dialled.
+        expected: NodeId,
+        /// Who answered.
+        found: NodeId,
+    },
     /// Too many connections wait to be greeted; this was the oldest of them.
     #[error("too many connections wait for a greeting")]
     Crowded,
@@ -132,4 +158,19 @@ pub enum HangUp {
     /// The connection broke.
     #[error("{0}")]
     Broken(io::ErrorKind),
+}
+
+impl HangUp {
+    /// What stands for it in a goodbye, if this is a reason to say one. Numbers are never reused.
+    pub fn goodbye_code(&self) -> Option<u16> {
+        match self {
+            HangUp::Stopping => Some(Goodbye::STOPPING),
+            HangUp::Duplicate(_) => Some(2),
+            HangUp::Restarted => Some(3),
+            HangUp::Crowded => Some(4),
+            HangUp::Superseded => Some(5),
+            HangUp::OtherNode { .. } => Some(6),
+            _ => None,
+        }
+    }
 }

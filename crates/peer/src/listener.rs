@@ -50,19 +50,27 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
                         let why = Refusal::TooManyConnections {
                             limit: CONNECTIONS_LIMIT,
                         };
-                        let tell = locked(&strangers).failed(now, remote.ip(), &why.to_string());
+                        let text = why.to_string();
+                        let tell = locked(&strangers).failed(now, remote.ip(), &text);
                         let level = if tell { Level::WARN } else { Level::DEBUG };
-                        log_at!(level, %remote, %why, "refused a connection");
+                        log_at!(level, %remote, why = text, "refused a connection");
                         turn_away(stream, remote, &why);
                     }
                 }
             }
             Err(error) if is_of_connection(&error) => {
-                debug!(%error, "a connection was gone before it was accepted");
+                debug!(
+                    error = error.to_string(),
+                    "a connection was gone before it was accepted"
+                );
             }
             Err(error) => {
                 if outage.failed(now, &error.to_string()) {
-                    warn!(%error, "cannot accept connections, trying again every {ACCEPT_PAUSE:?}");
+                    let error = error.to_string();
+                    warn!(
+                        error,
+                        "cannot accept connections, trying again every {ACCEPT_PAUSE:?}"
+                    );
                 }
                 tokio::select! {
                     () = sleep(ACCEPT_PAUSE) => {}
@@ -101,25 +109,34 @@ async fn serve(
     let level = if tell { Level::INFO } else { Level::DEBUG };
     log_at!(level, %remote, "accepted a connection");
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%remote, %error, "gone before it was served");
+        debug!(%remote, error = error.to_string(), "gone before it was served");
         return;
     }
     let (reader, writer) = stream.split();
     let mut on_greeted = |_| locked(&strangers).greeted(ip);
     let side = Side::Accepted;
-    let ended = connection::run(&shared, reader, writer, side, Some(remote), &mut on_greeted).await;
-    let why = ended.why;
-    match (&why, ended.greeted) {
-        (HangUp::Myself | HangUp::Stopping, _) => debug!(%remote, %why, "hung up"),
-        (_, Some(node_id)) => info!(%remote, node = %node_id, %why, "hung up"),
-        (_, None) => {
+    let ended = connection::run(
+        &shared,
+        reader,
+        writer,
+        side,
+        Some(remote),
+        None,
+        &mut on_greeted,
+    )
+    .await;
+    let why = ended.why.to_string();
+    match (ended.why, ended.greeted) {
+        (HangUp::Myself | HangUp::Stopping, _) => debug!(%remote, why, "hung up"),
+        (_, Some(node_id)) => info!(%remote, node = %node_id, why, "hung up"),
+        (reason, None) => {
             let now = shared.moment().monotonic;
-            let level = match (locked(&strangers).failed(now, ip, &why.to_string()), &why) {
+            let level = match (locked(&strangers).failed(now, ip, &why), reason) {
                 (true, HangUp::Closed | HangUp::Goodbye(_) | HangUp::Broken(_)) => Level::INFO,
                 (true, _) => Level::WARN,
                 (false, _) => Level::DEBUG,
             };
-            log_at!(level, %remote, %why, "hung up");
+            log_at!(level, %remote, why, "hung up");
         }
     }
 }
@@ -138,6 +155,6 @@ fn turn_away(stream: TcpStream, remote: SocketAddr, why: &Refusal) {
         .into_std()
         .and_then(|mut stream| stream.write_all(&bytes));
     if let Err(error) = told {
-        debug!(%remote, %error, "could not say why");
+        debug!(%remote, error = error.to_string(), "could not say why");
     }
 }

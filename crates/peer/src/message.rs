@@ -6,7 +6,7 @@
 use base::{ClusterId, NodeId, Timestamp};
 
 use crate::HostAddr;
-use crate::field::{FieldError, Fields, printable, put_text};
+use crate::field::{FieldError, Fields, put_text};
 use crate::frame::UNGREETED_PAYLOAD_LIMIT;
 
 /// The longest text of a [`Refused`] or of a goodbye, in bytes.
@@ -96,9 +96,7 @@ pub struct Refused {
 impl Refused {
     /// `code`, 2 bytes, and the text, 2 bytes of length and UTF-8. A text that is too long is cut.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.code.to_le_bytes().to_vec();
-        put_text(&mut out, cut(&self.text));
-        out
+        encode_words(self.code, &self.text)
     }
 
     /// Reads what [`Refused::encode`] writes.
@@ -106,37 +104,59 @@ impl Refused {
     /// # Errors
     /// [`FieldError`].
     pub fn decode(payload: &[u8]) -> Result<Refused, FieldError> {
-        let mut fields = Fields(payload);
-        let code = fields.u16("code of a refusal")?;
-        let text = fields.text(0, TEXT_LIMIT, "text of a refusal")?.to_owned();
+        let (code, text) = decode_words(payload, "code of a refusal", "text of a refusal")?;
         Ok(Refused { code, text })
     }
 }
 
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_LIMIT)]
+/// Says why the sender ends the connection, when nobody is to blame. Nothing follows it, so whoever reads
+/// it has read all that was sent on that connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goodbye {
+    /// For programs: [`HangUp::goodbye_code`](crate::HangUp::goodbye_code).
+    pub code: u16,
+    /// For people.
+    pub text: String,
 }
 
-/// The payload of a goodbye: why the sender ends the connection. A text that is too long is cut.
-pub fn encode_goodbye(why: &str) -> Vec<u8> {
-    cut(why).as_bytes().to_vec()
-}
+impl Goodbye {
+    /// The code of a node that stops: it ends all its connections.
+    pub const STOPPING: u16 = 1;
 
-/// Reads what [`encode_goodbye`] writes.
-///
-/// # Errors
-/// [`FieldError`].
-pub fn decode_goodbye(payload: &[u8]) -> Result<String, FieldError> {
-    let field = "text of a goodbye";
-    match payload.len() {
-        length @ 0..=TEXT_LIMIT => printable(&payload[..length], field).map(str::to_owned),
-        length => Err(FieldError::Length {
-            field,
-            length,
-            least: 0,
-            most: TEXT_LIMIT,
-        }),
+    /// As [`Refused::encode`].
+    pub fn encode(&self) -> Vec<u8> {
+        encode_words(self.code, &self.text)
     }
+
+    /// Reads what [`Goodbye::encode`] writes.
+    ///
+    /// # Errors
+    /// [`FieldError`].
+    pub fn decode(payload: &[u8]) -> Result<Goodbye, FieldError> {
+        let (code, text) = decode_words(payload, "code of a goodbye", "text of a goodbye")?;
+        Ok(Goodbye { code, text })
+    }
+
+    /// Whether the sender announces that it stops.
+    pub fn is_stop(&self) -> bool {
+        self.code == Goodbye::STOPPING
+    }
+}
+
+fn encode_words(code: u16, text: &str) -> Vec<u8> {
+    let mut out = code.to_le_bytes().to_vec();
+    put_text(&mut out, &text[..text.floor_char_boundary(TEXT_LIMIT)]);
+    out
+}
+
+fn decode_words(
+    payload: &[u8],
+    code: &'static str,
+    text: &'static str,
+) -> Result<(u16, String), FieldError> {
+    let mut fields = Fields(payload);
+    let code = fields.u16(code)?;
+    Ok((code, fields.text(0, TEXT_LIMIT, text)?.to_owned()))
 }
 
 /// Corrects the greeting of its sender.
@@ -263,12 +283,16 @@ mod tests {
         };
         let read = Refused::decode(&refused.encode()).expect("a refusal");
         assert_eq!(read.text, "ä".repeat(TEXT_LIMIT / 2));
-        assert_eq!(
-            decode_goodbye(&encode_goodbye("so long")),
-            Ok("so long".into())
-        );
-        assert!(decode_goodbye(b"a\nb").is_err());
-        assert!(decode_goodbye(&[b'a'; TEXT_LIMIT + 1]).is_err());
+        let goodbye = |text: &str| Goodbye {
+            code: 2,
+            text: text.into(),
+        };
+        let so_long = goodbye("so long");
+        assert_eq!(Goodbye::decode(&so_long.encode()), Ok(so_long));
+        assert!(Goodbye::decode(&goodbye("a\nb").encode()).is_err());
+        let mut long = 2_u16.to_le_bytes().to_vec();
+        put_text(&mut long, &"a".repeat(TEXT_LIMIT + 1));
+        assert!(Goodbye::decode(&long).is_err());
     }
 
     #[test]

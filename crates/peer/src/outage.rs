@@ -11,12 +11,12 @@ pub(crate) const REMINDER: Duration = Duration::from_secs(30);
 const CHANGE: Duration = Duration::from_secs(5);
 
 /// A run of failures: the first is told, then one every [`REMINDER`], and one of another kind soon.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outage {
     running: Option<Running>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     since: Duration,
     told: Duration,

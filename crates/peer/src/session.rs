@@ -4,14 +4,18 @@
 //! 1. The side that dialled sends its greeting.
 //! 2. The other judges it. It answers with its own greeting, or with a refusal, and hangs up. To itself
 //!    it shows its greeting before it hangs up, so that the dialling side learns whom it reached.
-//! 3. The side that dialled judges that in the same way. Now both sides are greeted.
+//! 3. The side that dialled judges that in the same way. It is greeted now, and says so with its first ping.
+//!    With that the other is as well; until then it sends no payload, because a side that dialled may still
+//!    turn away, as from a duplicate, and then reads nothing.
 //! 4. Each side pings the other every heartbeat and answers its pings. Payloads, updates and introductions
 //!    flow both ways.
 //! 5. Either side ends it with a goodbye, a refusal, or nothing at all when it is beyond words.
 //!
 //! Invariants: nothing but a greeting, a refusal or a goodbye is understood before the greeting;
 //! a greeting comes once; the owner is asked ([`Input::Introduced`]) before a peer counts as greeted, and
-//! nothing of that peer is read until it has answered.
+//! nothing of that peer is read until it has answered; [`Input::Confirmed`] comes before all else of it.
+//!
+//! It runs on whatever carries bytes: it knows no sockets and no clock, and equal calls have equal results.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,7 +26,8 @@ use crate::frame::{self, Decoder, Kind, PAYLOAD_LIMIT, UNGREETED_PAYLOAD_LIMIT};
 use crate::greeting::{Greeting, GreetingError, Side};
 use crate::hang_up::{HangUp, Refusal};
 use crate::link::Link;
-use crate::message::{self, Introduction, Ping, Pong, Refused, Update};
+use crate::message::{self, Goodbye, Introduction, Ping, Pong, Refused, Update};
+use crate::parts::Joiner;
 
 /// How long a connection may last without a greeting.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,6 +45,8 @@ pub fn silence_limit(heartbeat: Duration) -> Duration {
 pub enum Input {
     /// It greeted and there is nothing to refuse it for here. The owner calls [`Session::admit`] or hangs up.
     Introduced(Greeting),
+    /// It admitted this side in turn: from now on payloads may be sent. It comes once, after the admission.
+    Confirmed,
     /// It sent this.
     Payload(Vec<u8>),
     /// It says that it belongs to this cluster by now.
@@ -57,6 +64,8 @@ enum Phase {
     },
     /// The owner was asked.
     Introduced,
+    /// This side admitted the other, which has not shown yet that it admitted this one.
+    Admitted,
     Greeted,
 }
 
@@ -68,6 +77,7 @@ pub struct Session {
     heartbeat: Duration,
     phase: Phase,
     decoder: Decoder,
+    joiner: Joiner,
     out: Vec<u8>,
     /// The cluster id that the other side was told.
     told: Option<ClusterId>,
@@ -92,6 +102,7 @@ impl Session {
                 until: now.monotonic + GREETING_TIMEOUT,
             },
             decoder: Decoder::new(),
+            joiner: Joiner::default(),
             out: Vec::new(),
             last_heard: now.monotonic,
             next_ping: now.monotonic,
@@ -130,7 +141,12 @@ impl Session {
             let limit = match self.phase {
                 Phase::Ungreeted { .. } => UNGREETED_PAYLOAD_LIMIT,
                 Phase::Introduced => return Ok(None),
-                Phase::Greeted => PAYLOAD_LIMIT,
+                Phase::Admitted if self.own.side == Side::Dialled => {
+                    // Who accepts greets only whom it has admitted.
+                    self.phase = Phase::Greeted;
+                    return Ok(Some(Input::Confirmed));
+                }
+                Phase::Admitted | Phase::Greeted => PAYLOAD_LIMIT,
             };
             let Some(frame) = self.decoder.next_frame(limit)? else {
                 return Ok(None);
@@ -140,7 +156,12 @@ impl Session {
                 return Err(HangUp::RefusedBy(Refused::decode(payload)?.text));
             }
             if kind == Kind::GOODBYE {
-                return Err(HangUp::Goodbye(message::decode_goodbye(payload)?));
+                return Err(HangUp::Goodbye(Goodbye::decode(payload)?));
+            }
+            if let Phase::Admitted = self.phase {
+                self.decoder.give_back();
+                self.phase = Phase::Greeted;
+                return Ok(Some(Input::Confirmed));
             }
             if self.phase != Phase::Greeted {
                 if kind != Kind::GREETING {
@@ -158,7 +179,16 @@ impl Session {
                 return Ok(Some(Input::Introduced(greeting)));
             }
             match kind {
-                Kind::PAYLOAD => return Ok(Some(Input::Payload(payload.to_vec()))),
+                Kind::PAYLOAD => {
+                    self.joiner.check_idle()?;
+                    return Ok(Some(Input::Payload(payload.to_vec())));
+                }
+                Kind::FIRST_PART => self.joiner.first(payload)?,
+                Kind::NEXT_PART => {
+                    if let Some(whole) = self.joiner.next(payload)? {
+                        return Ok(Some(Input::Payload(whole)));
+                    }
+                }
                 Kind::PING => {
                     let pong = Pong {
                         ping: Ping::decode(payload)?,
@@ -242,7 +272,7 @@ impl Session {
         Ok(false)
     }
 
-    /// Counts the peer as greeted: the answer to [`Input::Introduced`].
+    /// Takes the peer in: the answer to [`Input::Introduced`].
     ///
     /// # Panics
     /// When there was none.
@@ -252,12 +282,15 @@ impl Session {
             Phase::Introduced,
             "only who was introduced is admitted"
         );
-        self.phase = Phase::Greeted;
+        self.phase = Phase::Admitted;
         self.last_heard = now.monotonic;
         self.next_ping = now.monotonic;
         match self.own.side {
             Side::Accepted => self.greet(),
-            Side::Dialled => self.update(),
+            Side::Dialled => {
+                self.ping(now);
+                self.update();
+            }
         }
     }
 
@@ -268,7 +301,7 @@ impl Session {
     pub fn set_cluster_id(&mut self, cluster_id: ClusterId) -> Result<(), HangUp> {
         self.own.cluster_id = Some(cluster_id);
         self.check_cluster()?;
-        if self.phase == Phase::Greeted {
+        if self.is_admitted() {
             self.update();
         }
         Ok(())
@@ -296,7 +329,9 @@ impl Session {
     pub fn deadline(&self) -> Duration {
         match self.phase {
             Phase::Ungreeted { until } => until,
-            Phase::Introduced | Phase::Greeted => self.next_ping.min(self.silent_at()),
+            Phase::Introduced | Phase::Admitted | Phase::Greeted => {
+                self.next_ping.min(self.silent_at())
+            }
         }
     }
 
@@ -316,7 +351,7 @@ impl Session {
                 return Err(HangUp::NoGreeting(GREETING_TIMEOUT));
             }
             Phase::Ungreeted { .. } | Phase::Introduced => return Ok(()),
-            Phase::Greeted => {}
+            Phase::Admitted | Phase::Greeted => {}
         }
         if late > self.heartbeat {
             self.last_heard = (self.last_heard + late).min(now.monotonic);
@@ -325,13 +360,13 @@ impl Session {
             return Err(HangUp::Silent(now.monotonic - self.last_heard));
         }
         if now.monotonic >= self.next_ping {
-            self.next_ping = now.monotonic + self.heartbeat;
             self.ping(now);
         }
         Ok(())
     }
 
     fn ping(&mut self, now: Moment) {
+        self.next_ping = now.monotonic + self.heartbeat;
         self.sequence += 1;
         let ping = Ping {
             sequence: self.sequence,
@@ -351,13 +386,19 @@ impl Session {
             HangUp::Refused(refusal) => {
                 frame::encode(&mut self.out, Kind::REFUSED, &refusal.message().encode());
             }
-            HangUp::Stopping | HangUp::Duplicate(_) | HangUp::Restarted | HangUp::Crowded => {
-                let payload = message::encode_goodbye(&why.to_string());
-                frame::encode(&mut self.out, Kind::GOODBYE, &payload);
-            }
             // Its greeting waits for the side that dialled.
             HangUp::Myself => return !self.out.is_empty(),
-            _ => return false,
+            _ => {
+                let Some(code) = why.goodbye_code() else {
+                    return false;
+                };
+                let text = why.to_string();
+                frame::encode(
+                    &mut self.out,
+                    Kind::GOODBYE,
+                    &Goodbye { code, text }.encode(),
+                );
+            }
         }
         true
     }
@@ -382,8 +423,19 @@ impl Session {
     }
 
     /// Whether [`Session::admit`] was called.
+    pub fn is_admitted(&self) -> bool {
+        matches!(self.phase, Phase::Admitted | Phase::Greeted)
+    }
+
+    /// Whether [`Input::Confirmed`] came.
     pub fn is_greeted(&self) -> bool {
         self.phase == Phase::Greeted
+    }
+
+    /// The room that this side has made for what comes, in bytes: at most 64 KiB, twice the frame and twice the
+    /// parts of a payload that came and were not given yet, and what the latest large frame took.
+    pub fn room(&self) -> usize {
+        self.decoder.room() + self.joiner.room()
     }
 }
 

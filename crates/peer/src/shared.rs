@@ -1,107 +1,99 @@
-//! What the tasks of this crate share: the table of peers, the ends of connections, the clocks.
+//! What the tasks of this crate share: the hub, the mail of connections, the clocks.
 //!
-//! Everything that decides is a method of [`Directory`] or of a session; here it is locked, and what it
-//! decided is carried out: events, lines in the log, connections that are told to hang up. The lock is
-//! never held over an await, nor while the owner's `on_event` runs.
+//! Everything that decides is a method of [`Hub`] or of a session; here the hub is locked, and its effects are
+//! carried out: events, mail for the tasks of connections, tasks that dial. The lock is never held over an
+//! await, nor while the owner's `on_event` runs.
+//!
+//! Events come from the tasks alone, which share one thread: that is what keeps them in order. What other
+//! threads may call ([`Peers`](crate::Peers)) has no event among its effects.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use base::{ClusterId, Moment, NodeId, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tracing::{Level, debug, info, warn};
 
-use crate::directory::{Admission, ConnectionId, Directory};
-use crate::frame::PAYLOAD_LIMIT;
+use crate::dialer;
+use crate::directory::{ConnectionId, Directory};
 use crate::greeting::{Greeting, Side};
 use crate::hang_up::HangUp;
-use crate::link::Link;
+use crate::hub::{Effect, Hub};
 use crate::message::Introduction;
-
-use crate::status::{Config, Event, HostState, LocalNode, SEND_QUEUE_LIMIT, SendError};
-use crate::{HostAddr, dialer};
-
-/// How many accepted connections may wait for a greeting; then the oldest of them goes.
-pub(crate) const UNGREETED_LIMIT: usize = 128;
-
-/// How many nodes are dialled that are not in the configuration but were heard of.
-pub(crate) const LEARNED_LIMIT: usize = 256;
+use crate::outbox;
+use crate::status::{Config, Event, LocalNode, SEND_LIMIT, SendError};
 
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) local: LocalNode,
-    pub(crate) hosts_hash: u64,
-    pub(crate) cluster_id: watch::Sender<Option<ClusterId>>,
+    pub(crate) heartbeat: Duration,
+    /// Where this node listens.
+    pub(crate) bound: SocketAddr,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) changed: watch::Sender<u64>,
     /// How many run.
     pub(crate) tasks: watch::Sender<usize>,
+    runtime: Handle,
     started: Instant,
     on_event: Box<dyn Fn(Event) + Send + Sync>,
     state: Mutex<State>,
 }
 
 struct State {
-    directory: Directory,
-    handles: HashMap<ConnectionId, Handle>,
-    /// Accepted and not greeted, oldest first.
-    ungreeted: VecDeque<ConnectionId>,
-    /// Whom tasks dial that no host leads to.
-    learned: HashSet<NodeId>,
-    next_connection: u64,
+    hub: Hub,
+    mailboxes: BTreeMap<ConnectionId, Mailbox>,
 }
 
 /// How others reach the task of a connection.
-struct Handle {
-    orders: mpsc::UnboundedSender<Order>,
+struct Mailbox {
+    mail: Mail,
+    bell: Arc<Notify>,
     queued: Arc<AtomicUsize>,
-    hang_up: watch::Sender<Option<HangUp>>,
 }
 
-/// What the task of a connection is asked to send.
-pub(crate) enum Order {
-    Payload(Vec<u8>),
-    Introduce(Vec<Introduction>),
+/// What the task of a connection is asked to do.
+#[derive(Default)]
+pub(crate) struct Mail {
+    pub(crate) hang_up: Option<HangUp>,
+    pub(crate) cluster_id: Option<ClusterId>,
+    pub(crate) introductions: Vec<Vec<Introduction>>,
+    pub(crate) payloads: VecDeque<Vec<u8>>,
 }
 
 /// What the task of a connection holds.
 pub(crate) struct Ends {
     pub(crate) id: ConnectionId,
-    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
-    /// Bytes of payloads among the orders; who takes one out subtracts it.
+    /// What this node says of itself.
+    pub(crate) greeting: Greeting,
+    /// Rings when there is mail.
+    pub(crate) bell: Arc<Notify>,
+    /// By [`outbox::cost`], the payloads in the mail and those that were taken out and are not framed; who
+    /// frames one subtracts it.
     pub(crate) queued: Arc<AtomicUsize>,
-    pub(crate) hang_up: watch::Receiver<Option<HangUp>>,
-    pub(crate) cluster_id: watch::Receiver<Option<ClusterId>>,
-    pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Shared {
     pub(crate) fn new(
         config: Config,
         local: LocalNode,
+        bound: SocketAddr,
         on_event: impl Fn(Event) + Send + Sync + 'static,
     ) -> Shared {
         Shared {
-            hosts_hash: HostAddr::list_hash(&config.hosts),
-            cluster_id: watch::Sender::new(local.cluster_id),
+            heartbeat: config.heartbeat,
+            bound,
             stop: watch::Sender::new(false),
             changed: watch::Sender::new(0),
             tasks: watch::Sender::new(0),
+            runtime: Handle::current(),
             started: Instant::now(),
             on_event: Box::new(on_event),
             state: Mutex::new(State {
-                directory: Directory::new(&config.hosts),
-                handles: HashMap::new(),
-                ungreeted: VecDeque::new(),
-                learned: HashSet::new(),
-                next_connection: 0,
+                hub: Hub::new(config.hosts, local),
+                mailboxes: BTreeMap::new(),
             }),
-            config,
-            local,
         }
     }
 
@@ -113,7 +105,46 @@ impl Shared {
 
     /// Looks something up in the table of peers.
     pub(crate) fn with_directory<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
-        look(&self.state().directory)
+        look(self.state().hub.directory())
+    }
+
+    /// Has the hub decide something and carries out the effects.
+    pub(crate) fn with_hub<T>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut Hub, &mut Vec<Effect>) -> T,
+    ) -> T {
+        self.with_state(|state, effects| decide(&mut state.hub, effects))
+    }
+
+    fn with_state<T>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut State, &mut Vec<Effect>) -> T,
+    ) -> T {
+        let mut effects = Vec::new();
+        let (mut events, mut plans) = (Vec::new(), Vec::new());
+        let mut state = self.state();
+        let before = state.hub.changes();
+        let decided = decide(&mut state, &mut effects);
+        let has_changed = state.hub.changes() != before;
+        for effect in effects {
+            match effect {
+                Effect::Tell(event) => events.push(event),
+                Effect::Introduce(id, others) => {
+                    state.write(id, |mail| mail.introductions.push(others));
+                }
+                Effect::HangUp(id, why) => state.write(id, |mail| mail.hang_up = Some(why)),
+                Effect::Dial(plan) => plans.push(plan),
+            }
+        }
+        drop(state);
+        if has_changed {
+            self.changed.send_modify(|changes| *changes += 1);
+        }
+        for plan in plans {
+            self.spawn(dialer::dial(Arc::clone(self), plan));
+        }
+        events.into_iter().for_each(&self.on_event);
+        decided
     }
 
     /// Now.
@@ -143,111 +174,51 @@ impl Shared {
         }
         self.tasks.send_modify(|tasks| *tasks += 1);
         let running = Running(Arc::clone(self));
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let _running = running;
             task.await;
         });
     }
 
-    fn note_change(&self) {
-        self.changed.send_modify(|changes| *changes += 1);
-    }
-
     /// Makes the ends of a new connection. [`Shared::deregister`] takes them back.
-    pub(crate) fn register(&self, side: Side) -> Ends {
-        let (orders, orders_end) = mpsc::unbounded_channel();
-        let hang_up = watch::Sender::new(None);
-        let hang_up_end = hang_up.subscribe();
-        let queued = Arc::new(AtomicUsize::new(0));
-        let mut state = self.state();
-        let id = ConnectionId(state.next_connection);
-        state.next_connection += 1;
-        state.handles.insert(
-            id,
-            Handle {
-                orders,
+    pub(crate) fn register(self: &Arc<Self>, side: Side) -> Ends {
+        self.with_state(|state, effects| {
+            let id = state.hub.open(side, effects);
+            let hang_up = state.hub.is_stopping().then_some(HangUp::Stopping);
+            let bell = Arc::new(Notify::new());
+            let queued = Arc::new(AtomicUsize::new(0));
+            let mailbox = Mailbox {
+                mail: Mail {
+                    hang_up,
+                    ..Mail::default()
+                },
+                bell: Arc::clone(&bell),
                 queued: Arc::clone(&queued),
-                hang_up,
-            },
-        );
-        if side == Side::Accepted {
-            state.ungreeted.push_back(id);
-            if state.ungreeted.len() > UNGREETED_LIMIT
-                && let Some(oldest) = state.ungreeted.pop_front()
-            {
-                state.hang_up(oldest, HangUp::Crowded);
+            };
+            state.mailboxes.insert(id, mailbox);
+            Ends {
+                id,
+                greeting: state.hub.greeting(side),
+                bell,
+                queued,
             }
-        }
-        drop(state);
-        Ends {
-            id,
-            orders: orders_end,
-            queued,
-            hang_up: hang_up_end,
-            cluster_id: self.cluster_id.subscribe(),
-            stop: self.stop.subscribe(),
+        })
+    }
+
+    /// Exchanges the mail of a connection for an empty one.
+    pub(crate) fn take_mail(&self, id: ConnectionId, empty: &mut Mail) {
+        if let Some(mailbox) = self.state().mailboxes.get_mut(&id) {
+            std::mem::swap(&mut mailbox.mail, empty);
         }
     }
 
-    /// Takes in the greeting of a connection; the host of that index was dialled for it, if any.
-    pub(crate) fn admit(
-        &self,
-        id: ConnectionId,
-        side: Side,
-        greeting: &Greeting,
-        remote: Option<SocketAddr>,
-    ) -> Result<(), HangUp> {
-        let node_id = greeting.node_id;
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let admission = state.directory.admit(id, side, greeting, remote)?;
-        state.ungreeted.retain(|&waiting| waiting != id);
-        let status = state
-            .directory
-            .status(node_id)
-            .expect("it was just admitted");
-        if let Admission::Restarted(former) = &admission {
-            for &former in former {
-                state.hang_up(former, HangUp::Restarted);
-            }
-        }
-        if admission != Admission::Further {
-            let others = state.directory.others_alive(node_id);
-            let newcomer = Introduction {
-                node_id,
-                address: status.address.clone(),
-            };
-            for other in &others {
-                if let Some(route) = state.directory.route(other.node_id) {
-                    state.order(route, Order::Introduce(vec![newcomer.clone()]));
-                }
-            }
-            if !others.is_empty() {
-                state.order(id, Order::Introduce(others));
-            }
-        }
-        drop(guard);
-        self.note_change();
-
-        let (name, address, version) = (&status.name, &status.address, &status.version);
-        match admission {
-            Admission::Further => {
-                debug!(connection = id.0, node = %node_id, %name, "greeted on one more connection");
-                return Ok(());
-            }
-            Admission::Restarted(_) => {
-                let why = HangUp::Restarted.to_string();
-                warn!(node = %node_id, %name, %address, %why, "lost a peer");
-                (self.on_event)(Event::Lost { node_id, why });
-            }
-            Admission::Came => {}
-        }
-        info!(
-            connection = id.0, node = %node_id, %name, %address, %version, ?side,
-            incarnation = status.incarnation.0, "greeted"
-        );
-        (self.on_event)(Event::Greeted(status));
-        Ok(())
+    /// Forgets a connection that ended, and gives what mail was left.
+    pub(crate) fn deregister(self: &Arc<Self>, id: ConnectionId, why: &HangUp) -> Mail {
+        let mailbox = self.with_state(|state, effects| {
+            state.hub.ended(id, why, effects);
+            state.mailboxes.remove(&id)
+        });
+        mailbox.map_or_else(Mail::default, |mailbox| mailbox.mail)
     }
 
     /// Hands a payload to the owner.
@@ -255,101 +226,62 @@ impl Shared {
         (self.on_event)(Event::Payload { from, bytes });
     }
 
-    /// Forgets a connection that ended.
-    pub(crate) fn deregister(self: &Arc<Self>, id: ConnectionId, why: &HangUp) {
-        let mut state = self.state();
-        state.handles.remove(&id);
-        state.ungreeted.retain(|&waiting| waiting != id);
-        let lost = state.directory.remove(id);
-        drop(state);
-        if let Some(peer) = lost {
-            self.note_change();
-            let stopping = *why == HangUp::Stopping;
-            let (node_id, why) = (peer.node_id, why.to_string());
-            let level = if stopping { Level::DEBUG } else { Level::WARN };
-            let (name, address) = (&peer.name, &peer.address);
-            log_at!(level, node = %node_id, %name, %address, %why, "lost a peer");
-            (self.on_event)(Event::Lost { node_id, why });
-            self.learn(node_id, peer.address);
-        }
-    }
-
-    pub(crate) fn set_peer_cluster_id(&self, id: ConnectionId, cluster_id: ClusterId) {
-        self.state().directory.set_cluster_id(id, cluster_id);
-        self.note_change();
-    }
-
-    pub(crate) fn measured(&self, id: ConnectionId, link: &Link) {
-        self.state().directory.measured(id, link);
-    }
-
-    pub(crate) fn set_host(&self, index: usize, host_state: HostState) {
-        let is_news = self.state().directory.set_host(index, host_state);
-        if is_news {
-            self.note_change();
-        }
-    }
-
-    /// Sees to it that somebody who was heard of is dialled, unless it is alive or dialled already.
-    pub(crate) fn learn(self: &Arc<Self>, node_id: NodeId, address: HostAddr) {
-        if node_id == self.local.node_id || *self.stop.borrow() {
-            return;
-        }
-        let mut state = self.state();
-        if state.directory.route(node_id).is_some()
-            || state.directory.is_host(node_id)
-            || state.learned.contains(&node_id)
-        {
-            return;
-        }
-        if state.learned.len() == LEARNED_LIMIT {
-            drop(state);
-            debug!(node = %node_id, %address, "not dialled: {LEARNED_LIMIT} others are already");
-            return;
-        }
-        state.learned.insert(node_id);
-        drop(state);
-        self.spawn(dialer::dial_learned(Arc::clone(self), node_id, address));
-    }
-
-    /// Notes that nobody dials that node any more.
-    pub(crate) fn unlearn(&self, node_id: NodeId) {
-        self.state().learned.remove(&node_id);
-    }
-
     /// See [`Peers::send`](crate::Peers::send).
     pub(crate) fn send(&self, to: NodeId, payload: Vec<u8>) -> Result<(), SendError> {
         let length = payload.len();
-        if length > PAYLOAD_LIMIT {
+        if length > SEND_LIMIT {
             return Err(SendError::TooLarge(length));
         }
-        let state = self.state();
-        let route = state.directory.route(to).ok_or(SendError::NotConnected)?;
-        let handle = state.handles.get(&route).ok_or(SendError::NotConnected)?;
-        if handle.queued.load(Ordering::Relaxed) + length > SEND_QUEUE_LIMIT {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let route = state.hub.send(to).ok_or(SendError::NotConnected)?;
+        let mailbox = state.mailboxes.get_mut(&route);
+        let mailbox = mailbox.ok_or(SendError::NotConnected)?;
+        if !outbox::has_room(mailbox.queued.load(Ordering::Relaxed), length) {
             return Err(SendError::QueueFull);
         }
-        handle.queued.fetch_add(length, Ordering::Relaxed);
-        handle
-            .orders
-            .send(Order::Payload(payload))
-            .map_err(|_| SendError::NotConnected)
+        mailbox
+            .queued
+            .fetch_add(outbox::cost(length), Ordering::Relaxed);
+        let was_empty = mailbox.mail.payloads.is_empty();
+        mailbox.mail.payloads.push_back(payload);
+        // Who has payloads in the mail was told of the first and takes all of them.
+        let bell = was_empty.then(|| Arc::clone(&mailbox.bell));
+        drop(guard);
+        if let Some(bell) = bell {
+            bell.notify_one();
+        }
+        Ok(())
+    }
+
+    /// See [`Peers::set_cluster_id`](crate::Peers::set_cluster_id).
+    pub(crate) fn set_cluster_id(self: &Arc<Self>, cluster_id: ClusterId) {
+        if self.with_hub(|hub, _| hub.set_cluster_id(cluster_id)) {
+            self.write_all(|mail| mail.cluster_id = Some(cluster_id));
+        }
+    }
+
+    /// Has all tasks end.
+    pub(crate) fn stop(self: &Arc<Self>) {
+        self.with_hub(|hub, _| hub.stop());
+        self.write_all(|mail| mail.hang_up = Some(HangUp::Stopping));
+        self.stop.send_replace(true);
+    }
+
+    fn write_all(&self, write: impl Fn(&mut Mail)) {
+        for mailbox in self.state().mailboxes.values_mut() {
+            write(&mut mailbox.mail);
+            mailbox.bell.notify_one();
+        }
     }
 }
 
 impl State {
-    fn hang_up(&self, id: ConnectionId, why: HangUp) {
-        if let Some(handle) = self.handles.get(&id) {
-            handle.hang_up.send_replace(Some(why));
-        }
-    }
-
-    /// An order for a connection that is ending is lost with it.
-    fn order(&self, id: ConnectionId, order: Order) {
-        if let Some(handle) = self.handles.get(&id)
-            && handle.orders.send(order).is_err()
-        {
-            debug!(connection = id.0, "ending, so it takes no more orders");
+    /// Mail for a connection that is ending is lost with it.
+    fn write(&mut self, id: ConnectionId, write: impl FnOnce(&mut Mail)) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+            write(&mut mailbox.mail);
+            mailbox.bell.notify_one();
         }
     }
 }

@@ -42,12 +42,17 @@ impl Config {
     pub const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(100);
 }
 
-/// What happens to peers, in order for each of them: `Greeted`, any number of `Payload`, `Lost`.
+/// What happens to peers, in order for each of them: `Greeted`, any number of `Payload`, `Lost`. No payload comes
+/// between `Lost` and the next `Greeted`.
+///
+/// A payload that was sent since the latest `Greeted` arrives once, unless `Lost` comes. `Lost` comes at both
+/// ends: to the one that sent and to the one that waits for what was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A peer that was not alive has greeted: it can be sent to.
+    /// A peer has greeted: it can be sent to.
     Greeted(PeerStatus),
-    /// The last connection of a peer is gone. What was sent to it of late may or may not have arrived.
+    /// A connection of a peer is gone, and with it what was sent of late, either way, may be: it may or may not
+    /// have arrived. If the peer is alive by another connection, `Greeted` follows at once.
     Lost {
         /// The peer.
         node_id: NodeId,
@@ -154,16 +159,19 @@ impl fmt::Display for HostState {
 /// Why a payload was not taken. None of it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// The peer has no greeted connection.
+    /// The peer has no greeted connection, or has said that it stops.
     #[error("the peer is not connected")]
     NotConnected,
     /// The peer takes its messages more slowly than they are sent.
     #[error("the peer has {SEND_QUEUE_LIMIT} bytes waiting for it")]
     QueueFull,
-    /// The payload is longer than a frame may be.
-    #[error("a payload of {0} bytes is longer than {limit} bytes", limit = crate::frame::PAYLOAD_LIMIT)]
+    /// The payload is longer than [`SEND_LIMIT`].
+    #[error("a payload of {0} bytes is longer than {SEND_LIMIT} bytes")]
     TooLarge(usize),
 }
 
-/// How many bytes of payloads may wait for one connection.
+/// How many bytes a payload may have.
+pub const SEND_LIMIT: usize = 1024 * 1024 * 1024;
+
+/// How many bytes of payloads may wait for one connection, but for a longer one that waits alone.
 pub const SEND_QUEUE_LIMIT: usize = 64 * 1024 * 1024;

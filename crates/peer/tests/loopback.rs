@@ -8,8 +8,8 @@ use base::{ClusterId, NodeId};
 use node::{Node, Plan, read_all};
 use peer::frame::{self, Decoder, Kind, PAYLOAD_LIMIT};
 use peer::greeting::{Greeting, Side, VERSION, Version};
-use peer::message::Refused;
-use peer::{HostState, PeerState, SendError};
+use peer::message::{Ping, Refused};
+use peer::{HostState, PeerState, SEND_QUEUE_LIMIT, SendError};
 use tokio::io::AsyncWriteExt;
 
 /// Two nodes that have greeted each other; the second dials the first.
@@ -50,13 +50,18 @@ async fn two_nodes_greet_and_measure_each_other() {
 #[tokio::test]
 async fn payloads_of_every_size_arrive_in_order() {
     let (mut one, two) = pair().await;
-    let payloads: Vec<Vec<u8>> = [0, 1, 100, 5000, PAYLOAD_LIMIT, 70_000, 1]
+    let long = SEND_QUEUE_LIMIT + 1;
+    let payloads: Vec<Vec<u8>> = [long, 0, 1, 100, 5000, PAYLOAD_LIMIT, 70_000, 1]
         .iter()
         .enumerate()
         .map(|(n, &length)| vec![n as u8; length])
         .collect();
-    for payload in &payloads {
-        two.peers.send(one.id, payload.clone()).expect("room");
+    for (n, payload) in payloads.iter().enumerate() {
+        while let Err(error) = two.peers.send(one.id, payload.clone()) {
+            // Behind the first there is no room until it is on its way.
+            assert_eq!((n, error), (1, SendError::QueueFull));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
     for payload in payloads {
         assert!(one.payload().await == (two.id, payload));
@@ -281,6 +286,11 @@ async fn garbage_costs_its_own_connection_alone() {
     let mut flipped = greeting(VERSION.major);
     flipped[40] ^= 1;
     let mut twice = greeting(VERSION.major);
+    let ping = Ping {
+        sequence: 1,
+        sent_at: base::Timestamp::ZERO,
+    };
+    frame::encode(&mut twice, Kind::PING, &ping.encode());
     twice.extend_from_slice(&greeting(VERSION.major));
     let endless = [255, 255, 255, 0, 1, 1, 0, 0, 0, 0, 0, 0];
     let garbage: [&[u8]; 5] = [

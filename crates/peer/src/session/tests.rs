@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::greeting::{VERSION, Version};
+use crate::outbox::Outbox;
+use crate::parts::PART_SIZE;
 
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
@@ -58,11 +60,13 @@ fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Both sides of a connection that is greeted at moment 0.
+/// Both sides of a connection that is greeted at moment 0, and the first ping of the one that dialled answered.
 fn greeted() -> (Session, Session) {
     let (mut one, mut two) = (dialled(1), accepted(2));
     feed(&mut two, &one.take_output(), at(0)).expect("a greeting");
     feed(&mut one, &two.take_output(), at(0)).expect("a greeting");
+    feed(&mut two, &one.take_output(), at(0)).expect("a ping");
+    feed(&mut one, &two.take_output(), at(0)).expect("an answer");
     assert!(one.is_greeted() && two.is_greeted());
     (one, two)
 }
@@ -83,10 +87,26 @@ fn the_dialling_side_greets_first_and_both_learn_the_other() {
         Ok(vec![Input::Introduced(greeting(1, Side::Dialled))])
     );
     let inputs = feed(&mut one, &two.take_output(), at(0));
+    let introduced = Input::Introduced(greeting(2, Side::Accepted));
+    assert_eq!(inputs, Ok(vec![introduced, Input::Confirmed]));
+    assert!(one.is_greeted() && two.is_admitted() && !two.is_greeted());
+    let inputs = feed(&mut two, &one.take_output(), at(0));
+    assert_eq!(inputs, Ok(vec![Input::Confirmed]));
+    assert!(two.is_greeted());
+}
+
+#[test]
+fn a_side_that_turns_away_after_the_greetings_confirms_nothing() {
+    let (mut one, mut two) = (dialled(1), accepted(2));
+    feed(&mut two, &one.take_output(), at(0)).expect("a greeting");
+    one.decoder.extend(&two.take_output());
+    assert!(matches!(one.poll(at(0)), Ok(Some(Input::Introduced(_)))));
+    let why = told(&mut one, &HangUp::Duplicate(NodeId(2)), &mut two).unwrap_err();
     assert_eq!(
-        inputs,
-        Ok(vec![Input::Introduced(greeting(2, Side::Accepted))])
+        why.to_string(),
+        "it said goodbye: node 0000000000000002 is connected already, under another address"
     );
+    assert!(!two.is_greeted());
 }
 
 #[test]
@@ -99,7 +119,34 @@ fn nothing_of_a_peer_is_read_before_the_owner_admits_it() {
     assert_eq!(two.poll(at(0)), Ok(None));
     assert!(two.take_output().is_empty());
     two.admit(at(0));
+    assert_eq!(two.poll(at(0)), Ok(Some(Input::Confirmed)));
     assert!(matches!(two.poll(at(0)), Ok(Some(Input::Payload(bytes))) if bytes.len() == 4097));
+}
+
+#[test]
+fn a_long_payload_comes_whole_and_pings_between_its_parts_are_answered() {
+    let (mut one, mut two) = greeted();
+    let long: Vec<u8> = (0..1_000_000).map(|n| (n % 251) as u8).collect();
+    let mut outbox = Outbox::default();
+    outbox.push_payload(long.clone());
+    one.tick(at(100)).expect("a tick");
+    outbox.push_control(&one.take_output());
+    outbox.push_payload(b"after".to_vec());
+    let frame_room = 2 * PART_SIZE + 64 * 1024;
+    let (mut inputs, mut came) = (Vec::new(), 0);
+    while !outbox.is_empty() {
+        let bytes = outbox.take(50_000);
+        came += bytes.len();
+        inputs.extend(feed(&mut two, &bytes, at(100)).expect("frames"));
+        assert!(
+            two.room() <= 2 * came + frame_room,
+            "{} for {came}",
+            two.room()
+        );
+    }
+    assert!(inputs == [Input::Payload(long), Input::Payload(b"after".to_vec())]);
+    let measured = feed(&mut one, &two.take_output(), at(100));
+    assert_eq!(measured, Ok(vec![Input::Measured]));
 }
 
 #[test]
@@ -117,7 +164,7 @@ fn newer_minor_versions_are_welcome() {
     assert!(feed(&mut two, &frame(Kind::GREETING, &bytes), at(0)).is_ok());
     assert_eq!(
         feed(&mut two, &frame(Kind(99), b"a kind of 1.7"), at(0)),
-        Ok(vec![])
+        Ok(vec![Input::Confirmed])
     );
 }
 
@@ -243,25 +290,28 @@ fn messages_before_the_greeting_and_second_greetings_are_against_the_protocol() 
 #[test]
 fn pings_are_echoed_and_measured() {
     let (mut one, mut two) = greeted();
-    one.tick(at(10)).expect("a tick");
+    one.tick(at(110)).expect("a tick");
     // The peer's clock is 500 ms ahead, and each way takes 5 ms.
     let there = Moment {
-        wall: at(515).wall,
-        monotonic: at(15).monotonic,
+        wall: at(615).wall,
+        monotonic: at(115).monotonic,
     };
     assert_eq!(feed(&mut two, &one.take_output(), there), Ok(vec![]));
     let answer = two.take_output();
     let expected = Pong {
         ping: Ping {
-            sequence: 1,
-            sent_at: at(10).wall,
+            sequence: 2,
+            sent_at: at(110).wall,
         },
         answered_at: there.wall,
     };
     assert_eq!(answer, frame(Kind::PONG, &expected.encode()));
-    assert_eq!(feed(&mut one, &answer, at(20)), Ok(vec![Input::Measured]));
+    assert_eq!(feed(&mut one, &answer, at(120)), Ok(vec![Input::Measured]));
     assert_eq!(one.link().last_rtt(), Some(Duration::from_millis(10)));
-    assert_eq!(one.link().clock_offset_ms(), Some(500));
+    let mut link = Link::default();
+    link.measured(Duration::ZERO, at(0).wall, at(0).wall);
+    link.measured(Duration::from_millis(10), at(110).wall, there.wall);
+    assert_eq!(*one.link(), link);
     // A second answer to the same ping measures nothing.
     assert_eq!(feed(&mut one, &answer, at(900)), Ok(vec![]));
 }
@@ -280,7 +330,7 @@ fn a_ping_goes_out_every_heartbeat() {
             sent.push(millis);
         }
     }
-    assert_eq!(sent, (0..10).map(|n| n * 100).collect::<Vec<_>>());
+    assert_eq!(sent, (1..10).map(|n| n * 100).collect::<Vec<_>>());
 }
 
 #[test]
@@ -297,15 +347,15 @@ fn forged_answers_are_against_the_protocol() {
             .encode(),
         )
     };
-    assert!(feed(&mut one, &pong(1, at(0).wall), at(0)).is_err());
-    one.tick(at(0)).expect("a tick");
-    assert!(feed(&mut one, &pong(1, at(1).wall), at(1)).is_err());
+    assert!(feed(&mut one, &pong(2, at(100).wall), at(100)).is_err());
+    one.tick(at(100)).expect("a tick");
+    assert!(feed(&mut one, &pong(2, at(1).wall), at(101)).is_err());
 }
 
 #[test]
 fn unanswered_pings_are_forgotten_one_by_one() {
     let (mut one, mut two) = greeted();
-    for n in 0..200 {
+    for n in 1..200 {
         feed(&mut one, &frame(Kind(99), b""), at(n * 100)).expect("a frame");
         one.tick(at(n * 100)).expect("a tick");
     }
@@ -342,7 +392,6 @@ fn any_byte_breaks_the_silence() {
 #[test]
 fn a_node_that_was_stopped_itself_does_not_blame_its_peers() {
     let (mut one, mut two) = greeted();
-    one.tick(at(0)).expect("a tick");
     two.tick(at(0)).expect("a tick");
     one.tick(at(60_000))
         .expect("the peer had no chance to be heard");
@@ -390,7 +439,7 @@ fn a_cluster_id_that_is_learned_later_is_told_once() {
     assert!(one.take_output().is_empty());
     feed(&mut one, &two.take_output(), at(0)).expect("a greeting");
     let inputs = feed(&mut two, &one.take_output(), at(0));
-    assert_eq!(inputs, Ok(vec![Input::ClusterId(id)]));
+    assert_eq!(inputs, Ok(vec![Input::Confirmed, Input::ClusterId(id)]));
 }
 
 #[test]
@@ -431,7 +480,8 @@ fn two_that_learn_different_clusters_part() {
 fn goodbyes_and_closed_connections_are_told_apart() {
     let (mut one, mut two) = greeted();
     let why = told(&mut one, &HangUp::Stopping, &mut two).unwrap_err();
-    assert_eq!(why, HangUp::Goodbye("this node is stopping".into()));
+    assert_eq!(why.to_string(), "it said goodbye: this node is stopping");
+    assert!(matches!(why, HangUp::Goodbye(goodbye) if goodbye.is_stop()));
     let (_, mut two) = greeted();
     assert_eq!(two.closed(), HangUp::Closed);
     feed(&mut two, &[0], at(0)).expect("a byte");
@@ -464,7 +514,7 @@ proptest! {
 
     #[test]
     fn random_messages_cost_a_session_nothing_but_itself(
-        messages in proptest::collection::vec((0_u8..10, proptest::collection::vec(any::<u8>(), 0..40)), 1..20),
+        messages in proptest::collection::vec((0_u8..12, proptest::collection::vec(any::<u8>(), 0..40)), 1..20),
     ) {
         let (mut one, _) = greeted();
         for (kind, payload) in messages {

@@ -85,11 +85,12 @@ fn feed<'p>(side: Side, pieces: impl Iterator<Item = &'p [u8]>) -> Outcome {
     'pieces: for piece in pieces {
         let mut piece = piece;
         while !piece.is_empty() {
-            let buffer = session.read_buffer();
+            session.read_buffer();
             assert!(
-                buffer.capacity() <= 2 * received + 64 * 1024,
+                session.room() <= 2 * received + 64 * 1024,
                 "more room than was earned"
             );
+            let buffer = session.read_buffer();
             let (now, later) = piece.split_at(piece.len().min(buffer.capacity() - buffer.len()));
             buffer.extend_from_slice(now);
             received += now.len();
@@ -99,7 +100,7 @@ fn feed<'p>(side: Side, pieces: impl Iterator<Item = &'p [u8]>) -> Outcome {
                 match session.poll(NOW) {
                     Ok(Some(Input::Introduced(greeting))) => {
                         assert_eq!(Greeting::decode(&greeting.encode()).as_ref(), Ok(&greeting));
-                        assert!(!session.is_greeted() && session.poll(NOW) == Ok(None));
+                        assert!(!session.is_admitted() && session.poll(NOW) == Ok(None));
                         session.admit(NOW);
                         outcome.inputs.push(Input::Introduced(greeting));
                     }
