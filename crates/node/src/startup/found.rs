@@ -27,13 +27,14 @@ pub fn found<D: Disk>(
     node: NodeId,
 ) -> Result<(), OpenError> {
     let mut replicas = Vec::new();
-    for (&shard, placements) in &map.placements {
-        let here = placements.iter().filter(|(_, at)| at.node == node);
-        for (&replica, _) in here {
-            let members = map.membership_at_founding(shard);
-            let map = (shard == ShardId(0)).then(|| map.clone());
-            replicas.push((shard, replica, SnapshotMeta::founding(members, map)));
-        }
+    for &shard in map.placements.keys() {
+        let membership = map.membership_at_founding(shard);
+        let Some(here) = membership.of_node(node).copied() else {
+            continue;
+        };
+        let known = (shard == META_SHARD).then(|| map.clone());
+        let meta = SnapshotMeta::founding(membership, known);
+        replicas.push((shard, here.replica, meta));
     }
     begin(disk, dirs, options, &replicas, map.hash_seed)
 }
@@ -98,6 +99,8 @@ pub fn join<D: Disk>(disk: &Arc<D>, dirs: &Dirs, options: wal::Options) -> Resul
     begin(disk, dirs, options, &[], 0)
 }
 
+/// The shard whose state holds the map as well.
+const META_SHARD: ShardId = ShardId(0);
 /// The index of [`SnapshotMeta::founding`].
 const FOUNDING_INDEX: u64 = 1;
 

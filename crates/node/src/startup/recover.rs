@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base::{ReplicaId, ShardId};
 use keyspace::Keyspace;
-use shard::{Recovery, RecoveryError, Replayed, Shard};
+use shard::{Recovery, RecoveryError, Replayed, Shard, SnapshotMeta};
 use wal::{Body, Disk, Record, SnapshotId, Snapshots, Wal};
 
 use super::{Dirs, LoadError, Loading, OpenError};
@@ -86,7 +86,7 @@ pub fn recover<D: Disk>(
     let mut found = BTreeMap::new();
     for (key, id) in newest {
         let state = match load(&snapshots, id, config, progress) {
-            Ok((recovery, bytes)) => Found::Filled(Box::new(recovery), id, bytes),
+            Ok((recovery, meta, bytes)) => Found::Filled(Box::new((recovery, meta)), id, bytes),
             Err(error) => Found::Unusable(error),
         };
         found.insert(key, state);
@@ -109,7 +109,7 @@ pub fn recover<D: Disk>(
     let mut alive = BTreeMap::new();
     for (key, state) in found {
         let (recovery, snapshot) = match state {
-            Found::Filled(recovery, id, bytes) => (*recovery, Some((id, bytes))),
+            Found::Filled(filled, id, bytes) => (filled.0, Some((filled.1, id, bytes))),
             Found::Bare(hard_state) => (empty(config(key.0, key.1), hard_state, key)?, None),
             Found::Unusable(error) => return Err(error),
             Found::Forgotten => continue,
@@ -117,7 +117,13 @@ pub fn recover<D: Disk>(
         let Replayed { entries, bytes } = recovery.replayed();
         replayed.entries += entries;
         replayed.bytes += bytes;
-        let (shard, keyspace) = recovery.finish(now).map_err(|source| unfit(key, source))?;
+        let finished = recovery.finish(now);
+        let (mut shard, keyspace) = finished.map_err(|source| unfit(key, source))?;
+        let snapshot = snapshot.map(|(meta, id, bytes)| {
+            // So that it can be offered to those who lack what the log no longer has.
+            shard.note_snapshot(&meta, bytes);
+            (id, bytes)
+        });
         alive.insert(key, snapshot.map(|(id, _)| id));
         replicas.push(RecoveredReplica {
             shard,
@@ -149,8 +155,8 @@ type Key = (ShardId, ReplicaId);
 
 /// What is known of a replica while the log is read.
 enum Found {
-    /// It has a snapshot.
-    Filled(Box<Recovery>, SnapshotId, u64),
+    /// It has a snapshot, with that head and so many bytes.
+    Filled(Box<(Recovery, SnapshotMeta)>, SnapshotId, u64),
     /// It has none, and the log told no more of it than the last hard state.
     Bare(Option<Body<'static>>),
     /// It cannot be brought back. That is of no importance if it turns out to have been removed.
@@ -165,8 +171,8 @@ impl Found {
             (Found::Forgotten, _) => {}
             (_, Body::Forget) => *self = Found::Forgotten,
             (Found::Unusable(_), _) => {}
-            (Found::Filled(recovery, ..), _) => {
-                if let Err(source) = recovery.record(body) {
+            (Found::Filled(filled, ..), _) => {
+                if let Err(source) = filled.0.record(body) {
                     *self = Found::Unusable(unfit(key, source));
                 }
             }
@@ -264,7 +270,7 @@ fn load<D: Disk>(
     id: SnapshotId,
     config: &mut dyn FnMut(ShardId, ReplicaId) -> shard::Config,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Recovery, u64), OpenError> {
+) -> Result<(Recovery, SnapshotMeta, u64), OpenError> {
     let SnapshotId {
         shard,
         replica,
@@ -301,5 +307,5 @@ fn load<D: Disk>(
         },
     })?;
     let recovery = Recovery::new(config(shard, replica), &meta, keyspace);
-    Ok((recovery, bytes_total))
+    Ok((recovery, meta, bytes_total))
 }

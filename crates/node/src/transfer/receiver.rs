@@ -123,16 +123,26 @@ impl<D: Disk> Receiver<D> {
         }
     }
 
-    /// What the shard's replica here needs now, or that it needs none. To be told as often as one likes:
-    /// what is under way goes on as long as it is wanted, and what has come or failed does not begin
+    /// What the shard's replica here needs now, or that it needs none. To be told as often as one likes.
+    ///
+    /// What is under way goes on as long as it is wanted. It goes on also when the same replica offers a
+    /// newer one meanwhile, or else a snapshot that takes longer than the next one's making would
+    /// never arrive; the newer one is fetched if the older fails. What has come or failed does not begin
     /// again until something else, or nothing, was wanted in between.
     pub fn want(&mut self, shard: ShardId, wanted: Option<Wanted>) {
-        let current = self.incoming.get(&shard).map(|incoming| incoming.wanted);
-        let ended = self.ended.get(&shard).copied();
-        if current.or(ended) == wanted {
+        if self
+            .ended
+            .get(&shard)
+            .is_some_and(|ended| wanted == Some(*ended))
+        {
             return;
         }
         self.ended.remove(&shard);
+        if let (Some(incoming), Some(wanted)) = (self.incoming.get_mut(&shard), wanted)
+            && incoming.follow(wanted)
+        {
+            return;
+        }
         if let Some(incoming) = self.incoming.remove(&shard) {
             incoming.abandon();
         }
@@ -190,40 +200,46 @@ impl<D: Disk> Receiver<D> {
             .map(|(shard, incoming)| (incoming.number, *shard))
             .collect();
         order.sort_unstable();
+        let mut again = false;
         for &(_, shard) in order.iter().take(self.settings.receiving) {
             let Some(incoming) = self.incoming.get_mut(&shard) else {
                 continue;
             };
             let outcome = incoming.run(now, &self.snapshots, &self.settings, letters);
-            let Err(ended) = outcome else { continue };
-            let wanted = incoming.wanted;
-            let event = match ended {
-                Ended::Loaded(loaded) => Received::Loaded {
+            let (wanted, latest) = (incoming.wanted, incoming.latest());
+            let event = match outcome {
+                Ok(None) => continue,
+                Ok(Some(loaded)) => Received::Loaded {
                     left_behind: self.snapshots.remove_older(loaded.id).err(),
                     id: loaded.id,
                     meta: loaded.meta,
                     keyspace: loaded.keyspace,
                     bytes: loaded.bytes,
                 },
-                Ended::NoRoom(error) => {
+                Err(Ended::NoRoom(error)) => {
                     self.next_number += 1;
                     incoming.pause(now + DISK_PAUSE, self.next_number);
                     received.push(Received::NoRoom { wanted, error });
                     continue;
                 }
-                Ended::Failed(error) => Received::Failed { wanted, error },
+                Err(Ended::Failed(_)) if latest != wanted => {
+                    incoming.switch();
+                    again = true;
+                    continue;
+                }
+                Err(Ended::Failed(error)) => Received::Failed { wanted, error },
             };
             received.push(event);
             self.incoming.remove(&shard);
-            self.ended.insert(shard, wanted);
+            self.ended.insert(shard, latest);
         }
         // One that ended may have made room for one that waits.
-        let waits = order.len() > self.settings.receiving && !received.is_empty();
+        again |= order.len() > self.settings.receiving && !received.is_empty();
         let next = self
             .incoming
             .values()
             .filter_map(|incoming| incoming.due(now, &self.settings))
             .min();
-        if waits { Some(now) } else { next }
+        if again { Some(now) } else { next }
     }
 }

@@ -13,6 +13,8 @@ use crate::transfer::{Chunk, Content, Fetch, Kind, Letter, LoadError, Settings};
 
 pub(super) struct Incoming<D: Disk> {
     pub(super) wanted: Wanted,
+    /// A newer one that the same replica has offered meanwhile.
+    newer: Option<Wanted>,
     /// Its place in the queue.
     pub(super) number: u64,
     stage: Stage<D>,
@@ -57,9 +59,8 @@ struct Sealed<D: Disk> {
     bytes: u64,
 }
 
-/// How it ended.
+/// Why it ended early.
 pub(super) enum Ended {
-    Loaded(Loaded),
     NoRoom(SnapshotError),
     Failed(TransferError),
 }
@@ -102,6 +103,7 @@ impl<D: Disk> Incoming<D> {
     pub(super) fn new(wanted: Wanted, number: u64) -> Incoming<D> {
         Incoming {
             wanted,
+            newer: None,
             number,
             stage: Stage::Receiving(Box::new(Receiving::new(wanted.id))),
             progress: None,
@@ -109,6 +111,33 @@ impl<D: Disk> Incoming<D> {
             paused: None,
             gone: false,
         }
+    }
+
+    /// What was last wanted.
+    pub(super) fn latest(&self) -> Wanted {
+        self.newer.unwrap_or(self.wanted)
+    }
+
+    /// Takes note of what is wanted now. False if this one must give way to it.
+    pub(super) fn follow(&mut self, wanted: Wanted) -> bool {
+        if wanted == self.wanted {
+            self.newer = None;
+            return true;
+        }
+        let source = |wanted: &Wanted| (wanted.replica, wanted.from, wanted.id.replica);
+        let is_newer = source(&wanted) == source(&self.wanted)
+            && wanted.id.index > self.wanted.id.index
+            && self.received() > 0;
+        if is_newer {
+            self.newer = Some(wanted);
+        }
+        is_newer
+    }
+
+    /// Goes on to the newer one.
+    pub(super) fn switch(&mut self) {
+        let (latest, number) = (self.latest(), self.number);
+        *self = Incoming::new(latest, number);
     }
 
     /// How many bytes are here.
@@ -201,14 +230,14 @@ impl<D: Disk> Incoming<D> {
         self.progressed = true;
     }
 
-    /// Goes on with what can be done now.
+    /// Goes on with what can be done now. Gives what it was all for, once.
     pub(super) fn run(
         &mut self,
         now: Duration,
         snapshots: &Snapshots<D>,
         settings: &Settings,
         letters: &mut Vec<Letter>,
-    ) -> Result<(), Ended> {
+    ) -> Result<Option<Loaded>, Ended> {
         if self.paused.take().is_some() || self.progressed {
             self.progress = None;
         }
@@ -256,10 +285,10 @@ impl<D: Disk> Incoming<D> {
         snapshots: &Snapshots<D>,
         settings: &Settings,
         letters: &mut Vec<Letter>,
-    ) -> Result<(), Ended> {
+    ) -> Result<Option<Loaded>, Ended> {
         let wanted = self.wanted;
         let Stage::Receiving(receiving) = &mut self.stage else {
-            return Ok(());
+            return Ok(None);
         };
         if let Err(error) = receiving.write(wanted, snapshots) {
             self.start_over();
@@ -274,12 +303,12 @@ impl<D: Disk> Incoming<D> {
             return self.seal();
         }
         receiving.ask(now, wanted, settings, letters);
-        Ok(())
+        Ok(None)
     }
 
-    fn seal(&mut self) -> Result<(), Ended> {
+    fn seal(&mut self) -> Result<Option<Loaded>, Ended> {
         let Stage::Receiving(receiving) = self.take_stage() else {
-            return Ok(());
+            return Ok(None);
         };
         let bytes = receiving.offset;
         let writer = receiving.writer.expect("a snapshot has bytes");
@@ -297,15 +326,15 @@ impl<D: Disk> Incoming<D> {
             loading,
             bytes,
         }));
-        Ok(())
+        Ok(None)
     }
 
-    fn load(&mut self) -> Result<(), Ended> {
+    fn load(&mut self) -> Result<Option<Loaded>, Ended> {
         let Stage::Loading(sealed) = &mut self.stage else {
-            return Ok(());
+            return Ok(None);
         };
         match sealed.loading.step() {
-            Ok(true) => return Ok(()),
+            Ok(true) => return Ok(None),
             Ok(false) => {}
             Err(error) => {
                 self.start_over();
@@ -313,7 +342,7 @@ impl<D: Disk> Incoming<D> {
             }
         }
         let Stage::Loading(sealed) = self.take_stage() else {
-            return Ok(());
+            return Ok(None);
         };
         let Sealed { file, loading, .. } = *sealed;
         let offered = self.wanted.id;
@@ -334,7 +363,7 @@ impl<D: Disk> Incoming<D> {
                 return Err(Ended::Failed(error));
             }
         };
-        Err(Ended::Loaded(Loaded {
+        Ok(Some(Loaded {
             id: self.wanted.local_id(),
             meta,
             keyspace: Box::new(keyspace),
