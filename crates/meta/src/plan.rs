@@ -79,7 +79,8 @@ impl ObservedShard {
             .progress
             .iter()
             .filter(|progress| {
-                progress.active && progress.matched + Self::CAUGHT_UP_ENTRIES >= status.last
+                progress.active
+                    && progress.matched.saturating_add(Self::CAUGHT_UP_ENTRIES) >= status.last
             })
             .map(|progress| progress.replica)
             .chain([status.replica])

@@ -389,3 +389,22 @@ fn members_out_of_order_and_replicas_twice_are_refused() {
         assert_eq!(refused, Err(DecodeError::Value("order of members")));
     }
 }
+
+#[test]
+fn a_replica_that_was_never_given_out_is_refused() {
+    let founder = Founder {
+        node: NodeId(1),
+        incarnation: Incarnation(1),
+        name: String::new(),
+        address: String::new(),
+        redis: String::new(),
+        version: String::new(),
+        formats: 1,
+    };
+    let mut map = ClusterMap::founding(ClusterId(1), &[founder], 1, 3, 0);
+    map.next_replica = 1;
+    let mut bytes = Vec::new();
+    map.encode(&mut bytes);
+    let refused = ClusterMap::decode(&bytes);
+    assert_eq!(refused, Err(DecodeError::Value("replica id")));
+}

@@ -357,8 +357,7 @@ fn an_operator_moves_a_replica() {
 }
 
 #[test]
-fn leaderships_move_along_chains() {
-    // All shards are led by the node of their lowest replica, so not all surplus is next to a lack.
+fn leaderships_are_evened_out() {
     each(5, 5, 3, |model| {
         for shard in 0..5 {
             let state = model.shards.get_mut(&ShardId(shard)).unwrap();
@@ -366,6 +365,38 @@ fn leaderships_move_along_chains() {
         }
         model.settle();
         model.assert_settled(3);
+    });
+}
+
+#[test]
+fn leaderships_move_along_chains() {
+    each(4, 8, 3, |model| {
+        // Node 1 leads three shards and node 3 one, but none of the three has a voter on node 3.
+        let voters = [
+            [1, 2, 4],
+            [1, 2, 4],
+            [1, 2, 4],
+            [2, 3, 4],
+            [2, 3, 4],
+            [4, 1, 2],
+            [4, 1, 2],
+            [3, 1, 2],
+        ];
+        model.config.learners_per_node = 0;
+        for (shard, nodes) in voters.into_iter().enumerate() {
+            let shard = ShardId(shard as u32);
+            let placed = model.map.placements.get_mut(&shard).unwrap();
+            for (placement, node) in placed.values_mut().zip(nodes) {
+                placement.node = NodeId(node);
+            }
+            let membership = model.map.membership_at_founding(shard);
+            let state = model.shards.get_mut(&shard).unwrap();
+            state.leader = Some(membership.members()[0].replica);
+            state.membership = membership;
+        }
+        model.settle();
+        let leads: Vec<usize> = model.spread().values().map(|counts| counts.1).collect();
+        assert_eq!(leads, [2, 2, 2, 2]);
     });
 }
 
