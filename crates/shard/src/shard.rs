@@ -13,7 +13,7 @@ use std::time::Duration;
 use base::{Moment, NodeId, ReplicaId, ShardId, Timestamp};
 use commands::log::BatchHeader;
 use keyspace::Keyspace;
-use meta::{Change, ClusterMap, Member, Membership, Role};
+use meta::{Change, ClusterMap, Member, Membership, Outcome, Rejected, Role};
 use raft::eraftpb::{Entry, HardState, Message};
 use raft::{NO_LIMIT, RawNode, StateRole};
 use wal::{Body, Record};
@@ -400,6 +400,9 @@ impl Shard {
             } else if self.persisted == self.handed_out {
                 self.raft.on_persist_ready(number);
             }
+            if installs {
+                self.snapshots.restored(self.handed_out);
+            }
             self.hold(held);
             self.note_role(effects);
         }
@@ -418,7 +421,7 @@ impl Shard {
 
     /// Whether [`Shard::apply`] has something to do.
     pub fn has_committed(&self) -> bool {
-        !self.committed.is_empty() || self.snapshots.is_installing()
+        !self.committed.is_empty() || self.snapshots.is_durable(self.persisted)
     }
 
     /// Runs the committed entries on the keyspace, which is this shard's own.
@@ -446,7 +449,12 @@ impl Shard {
                     apply_batch(entry.index, bytes, requests, keyspace, effects);
                 }
                 Content::Members(change) => self.apply_members(change),
-                Content::Meta(bytes) => self.apply_change(entry.index, bytes, waiting, effects),
+                Content::Meta(bytes) => {
+                    let outcome = self.apply_change(entry.index, bytes);
+                    if let Some(Waiting::Change(ticket)) = waiting {
+                        effects.changes.push((ticket, Ok(outcome)));
+                    }
+                }
             }
             self.applied = entry.index;
             self.applied_term = entry.term;
@@ -458,22 +466,14 @@ impl Shard {
         effects.map_changed |= std::mem::take(&mut self.map_changed);
     }
 
-    fn apply_change(
-        &mut self,
-        index: u64,
-        bytes: &[u8],
-        waiting: Option<Waiting>,
-        effects: &mut Effects,
-    ) {
+    fn apply_change(&mut self, index: u64, bytes: &[u8]) -> Result<Outcome, Rejected> {
         let map = self
             .map
             .as_mut()
             .unwrap_or_else(|| panic!("log entry {index} changes a map, and there is none"));
         let outcome = apply_change(map, index, bytes);
         self.map_changed |= outcome.is_ok();
-        if let Some(Waiting::Change(ticket)) = waiting {
-            effects.changes.push((ticket, Ok(outcome)));
-        }
+        outcome
     }
 
     /// Forgets entries that nobody will ask for, and keeps some for followers that lag behind.
@@ -566,7 +566,7 @@ pub(crate) fn apply_change(
     map: &mut ClusterMap,
     index: u64,
     bytes: &[u8],
-) -> Result<meta::Outcome, meta::Rejected> {
+) -> Result<Outcome, Rejected> {
     let change = Change::decode(bytes)
         .unwrap_or_else(|error| panic!("log entry {index} cannot be applied: {error}"));
     map.apply(&change)

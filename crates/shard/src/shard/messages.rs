@@ -35,18 +35,18 @@ impl Shard {
             self.routes.insert(message.from, from);
         }
         match message.get_msg_type() {
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if !self.is_leader() => {
-                if message.context != TRANSFER {
-                    if !self.election.may_vote(now) {
-                        return Ok(());
-                    }
-                    // Raft counts ticks to the same end, and has had none.
-                    self.raft.raft.election_elapsed = self.config.election_ticks();
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+                if !self.is_leader() && message.context != TRANSFER =>
+            {
+                if !self.election.may_vote(now) {
+                    return Ok(());
                 }
+                // Raft counts ticks to the same end, and has had none.
+                self.raft.raft.election_elapsed = self.config.election_ticks();
             }
             MessageType::MsgSnapshot => {
                 let offer = offer.ok_or(MessageError::Truncated)?;
-                self.take_offer(from, &mut message, offer);
+                self.take_offer(from, &mut message, &offer);
             }
             // After a power cut under `fsync = never` the log may be shorter than its leader knows.
             MessageType::MsgHeartbeat => message.commit = message.commit.min(self.last_index()),

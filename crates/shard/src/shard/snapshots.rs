@@ -18,7 +18,7 @@ use raft::{SnapshotStatus, StateRole, Storage};
 use wal::Body;
 
 use super::Shard;
-use crate::effects::Effects;
+use crate::effects::{Effects, Mark};
 use crate::log_store;
 use crate::message::Offer;
 use crate::snapshot::SnapshotMeta;
@@ -50,7 +50,8 @@ pub(super) struct Snapshots {
     incoming: Option<Incoming>,
     /// What raft is being told of, or was told of and the keyspace does not hold yet.
     installing: Option<Installing>,
-    is_restored: bool,
+    /// Raft has gone on from it, which is durable with this mark.
+    restored: Option<Mark>,
 }
 
 struct Installing {
@@ -65,8 +66,14 @@ impl Snapshots {
         !self.offered.is_empty() || now < self.offer_until
     }
 
-    pub(super) fn is_installing(&self) -> bool {
-        self.is_restored
+    /// Raft has gone on from a snapshot, and that is handed out with this mark.
+    pub(super) fn restored(&mut self, mark: Mark) {
+        self.restored = Some(mark);
+    }
+
+    /// Whether the keyspace is to follow Raft now that so much is persisted.
+    pub(super) fn is_durable(&self, persisted: Mark) -> bool {
+        self.restored.is_some_and(|mark| mark <= persisted)
     }
 }
 
@@ -112,7 +119,7 @@ impl Shard {
     ) -> bool {
         self.now = now;
         self.snapshots.incoming = None;
-        if self.has_committed() {
+        if self.has_committed() || self.snapshots.installing.is_some() {
             // The driver applies what is committed before it comes with anything new.
             effects.replaced = Some(keyspace);
             return false;
@@ -158,14 +165,14 @@ impl Shard {
         self.record(Body::Snapshot { term, index }, effects);
         self.record(Body::Purge { index }, effects);
         self.commit_unrecorded = true;
-        self.snapshots.is_restored = true;
     }
 
     /// The keyspace follows.
     pub(super) fn finish_install(&mut self, keyspace: &mut Keyspace, effects: &mut Effects) {
-        if !std::mem::take(&mut self.snapshots.is_restored) {
+        if !self.snapshots.is_durable(self.persisted) {
             return;
         }
+        self.snapshots.restored = None;
         let Some(mut installing) = self.snapshots.installing.take() else {
             return;
         };
@@ -184,11 +191,11 @@ impl Shard {
     }
 
     /// An offer has come. Where it is of use, Raft is told no more than that the leader is alive.
-    pub(super) fn take_offer(&mut self, from: NodeId, message: &mut Message, offer: Offer) {
+    pub(super) fn take_offer(&mut self, from: NodeId, message: &mut Message, offer: &Offer) {
         let log = &self.raft.raft.raft_log;
         let is_known = offer.index <= log.committed || log.match_term(offer.index, offer.term);
         if is_known || message.term < self.term() {
-            message.set_snapshot(log_store::to_raft(&offer));
+            message.set_snapshot(log_store::to_raft(offer));
             return;
         }
         self.snapshots.incoming = Some(Incoming {
