@@ -1,5 +1,7 @@
 //! Several replicas of one shard, joined by messages that the test carries.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 mod leadership;
 mod members;
 mod reads;
