@@ -247,3 +247,6 @@ impl Dialling {
         running.is_some_and(|(_, since)| now.monotonic.saturating_sub(since) >= long)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,11 +15,9 @@
 //! - A peer that is lost is forgotten when another takes its address, or when room is needed; its
 //!   incarnation is not.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use base::{ClusterId, Incarnation, NodeId};
-use tracing::warn;
 
 use crate::HostAddr;
 use crate::greeting::{Greeting, Side};
@@ -28,13 +26,15 @@ use crate::link::Link;
 use crate::message::{INTRODUCTIONS_LIMIT, Introduction};
 use crate::status::{HostState, HostStatus, PeerState, PeerStatus};
 
+mod incarnations;
+
+pub use incarnations::INCARNATIONS_LIMIT;
+use incarnations::Incarnations;
+
 /// How many peers are remembered.
 pub const PEERS_LIMIT: usize = 1024;
 
 const _: () = assert!(PEERS_LIMIT <= INTRODUCTIONS_LIMIT);
-
-/// How many incarnations are remembered, a quarter of them of nodes that only ever greeted.
-pub const INCARNATIONS_LIMIT: usize = 16 * 1024;
 
 /// A connection, for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,8 +154,7 @@ pub struct Directory {
     /// In the order of their first greetings.
     peers: Vec<Peer>,
     hosts: Vec<Host>,
-    /// The highest of each node that was seen or heard of.
-    incarnations: BTreeMap<NodeId, Incarnation>,
+    incarnations: Incarnations,
 }
 
 impl Directory {
@@ -171,7 +170,7 @@ impl Directory {
         Directory {
             peers: Vec::new(),
             hosts: hosts.collect(),
-            incarnations: BTreeMap::new(),
+            incarnations: Incarnations::default(),
         }
     }
 
@@ -233,14 +232,14 @@ impl Directory {
                 peer.status.address == greeting.advertised && peer.connections.is_empty();
             peer.status.node_id == node_id || !displaced
         });
-        self.remember(node_id, greeting.incarnation, INCARNATIONS_LIMIT / 4);
+        self.incarnations.seen(node_id, greeting.incarnation);
         Ok(admission)
     }
 
     fn check_incarnation(&self, greeting: &Greeting) -> Result<(), HangUp> {
         let (node_id, theirs) = (greeting.node_id, greeting.incarnation);
         let known = self.peer(node_id).map(|peer| &peer.status);
-        let remembered = self.incarnations.get(&node_id).copied();
+        let remembered = self.incarnations.highest(node_id);
         let seen = remembered.max(known.map(|known| known.incarnation));
         let refusal = match seen {
             Some(seen) if theirs < seen => Refusal::OldIncarnation {
@@ -262,25 +261,11 @@ impl Directory {
         Err(HangUp::Refused(refusal))
     }
 
-    fn remember(&mut self, node_id: NodeId, incarnation: Incarnation, limit: usize) -> bool {
-        let room = self.incarnations.len() < limit;
-        match self.incarnations.get_mut(&node_id) {
-            Some(known) => *known = incarnation.max(*known),
-            None if room => {
-                self.incarnations.insert(node_id, incarnation);
-            }
-            None => return false,
-        }
-        true
-    }
-
     /// Takes in an incarnation that others have seen: processes of that node with lower ones are refused from
     /// now on. The connections of one that is connected are returned, to be hung up on; it has no route any
     /// more.
     pub fn know(&mut self, node_id: NodeId, incarnation: Incarnation) -> Vec<ConnectionId> {
-        if !self.remember(node_id, incarnation, INCARNATIONS_LIMIT) {
-            warn!(node = %node_id, "its incarnation is not remembered: {INCARNATIONS_LIMIT} others are");
-        }
+        self.incarnations.told(node_id, incarnation);
         let Some(index) = self.index(node_id) else {
             return Vec::new();
         };

@@ -388,7 +388,7 @@ impl Hub {
     }
 
     /// Sees to it that somebody who was heard of is dialled, unless it is alive or dialled already.
-    fn learn(&mut self, node_id: NodeId, address: HostAddr, effects: &mut Vec<Effect>) {
+    pub(crate) fn learn(&mut self, node_id: NodeId, address: HostAddr, effects: &mut Vec<Effect>) {
         if node_id == self.local.node_id
             || self.is_stopping
             || self.directory.is_alive(node_id)

@@ -126,6 +126,12 @@ impl Session {
         self.decoder.read_buffer()
     }
 
+    /// Takes bytes that came, where a driver has them at hand already; then [`Session::poll`] is called.
+    pub fn feed(&mut self, bytes: &[u8], now: Moment) {
+        self.decoder.extend(bytes);
+        self.received(now);
+    }
+
     /// Notes that bytes came; then [`Session::poll`] is called.
     pub fn received(&mut self, now: Moment) {
         self.last_heard = now.monotonic;

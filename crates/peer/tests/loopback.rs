@@ -2,15 +2,17 @@
 
 mod node;
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base::{ClusterId, NodeId};
+use base::{ClusterId, Incarnation, NodeId};
 use node::{Node, Plan, read_all};
 use peer::frame::{self, Decoder, Kind, PAYLOAD_LIMIT};
 use peer::greeting::{Greeting, Side, VERSION, Version};
 use peer::message::{Ping, Refused};
-use peer::{HostState, PeerState, SEND_QUEUE_LIMIT, SendError};
+use peer::{HostAddr, HostState, PeerState, SEND_QUEUE_LIMIT, SendError};
 use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Two nodes that have greeted each other; the second dials the first.
 async fn pair() -> (Node, Node) {
@@ -236,6 +238,111 @@ async fn a_copied_data_folder_is_refused() {
     };
     copy.until("refused", refused).await;
     assert_eq!(one.peers.statuses()[0].run_nonce, 2000);
+}
+
+/// Forwards connections to an address, and can cut all of them.
+struct Proxy {
+    address: std::net::SocketAddr,
+    forwards: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
+}
+
+impl Proxy {
+    async fn to(target: std::net::SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let forwards = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&forwards);
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let forward = tokio::spawn(async move {
+                    if let Ok(mut far) = TcpStream::connect(target).await {
+                        // It ends with either side.
+                        drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+                    }
+                });
+                list.lock().expect("no panic").push(forward);
+            }
+        });
+        Proxy { address, forwards }
+    }
+
+    fn cut(&self) {
+        let mut forwards = self.forwards.lock().expect("no panic");
+        forwards.drain(..).for_each(|forward| forward.abort());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_beside_another_is_no_silent_loss() {
+    // The one dials through a proxy, the other directly: each sends on its own.
+    let (port_one, port_two) = (free_port().await, free_port().await);
+    let proxy = Proxy::to(([127, 0, 0, 1], port_two).into()).await;
+    let one = Plan {
+        port: port_one,
+        ..Plan::new(1, &[&proxy.address.to_string()])
+    };
+    let two = Plan {
+        port: port_two,
+        ..Plan::new(2, &[&format!("127.0.0.1:{port_one}")])
+    };
+    let (mut one, mut two) = (Node::of(one).await, Node::of(two).await);
+    one.greeted(two.id).await;
+    two.greeted(one.id).await;
+    one.until_host(0, &HostState::Greeted(two.id)).await;
+    two.until_host(0, &HostState::Greeted(one.id)).await;
+    one.peers
+        .send(two.id, b"a question".to_vec())
+        .expect("room");
+    assert_eq!(two.payload().await, (one.id, b"a question".to_vec()));
+    two.peers.send(one.id, b"an answer".to_vec()).expect("room");
+    assert_eq!(one.payload().await, (two.id, b"an answer".to_vec()));
+    proxy.cut();
+    for (node, other) in [(&mut one, two.id), (&mut two, NodeId(1))] {
+        node.lost(other).await;
+        // At once: the other connection is alive all the while.
+        node.greeted(other).await;
+        assert_eq!(node.alive(), [other.0]);
+    }
+    one.peers.send(two.id, b"again".to_vec()).expect("room");
+    assert_eq!(two.payload().await, (one.id, b"again".to_vec()));
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+#[tokio::test]
+async fn what_the_map_says_is_dialled_known_and_forgotten() {
+    let mut one = Node::start(1, &[]).await;
+    let nowhere = free_port().await;
+    one.peers.dial(
+        NodeId(2),
+        format!("127.0.0.1:{nowhere}").parse().expect("an address"),
+    );
+    one.peers.know(NodeId(2), Incarnation(2));
+    // An old copy of its folder.
+    let old = Node::start(2, &[&one.host()]).await;
+    let refused = |peers: &peer::Peers| match &peers.hosts()[0].state {
+        HostState::Failed { why } => {
+            why.contains("was an old copy of its data folder brought back?")
+        }
+        _ => false,
+    };
+    old.until("refused", refused).await;
+    old.kill();
+    one.no_more_events();
+    let plan = Plan {
+        incarnation: 2,
+        ..Plan::new(2, &[])
+    };
+    let two = Node::of(plan).await;
+    one.peers.dial(two.id, HostAddr::from(two.address));
+    one.greeted(two.id).await;
+    one.peers.forget(two.id);
+    two.kill();
+    one.lost(NodeId(2)).await;
+    assert!(one.peers.statuses().is_empty());
 }
 
 fn greeting(major: u16) -> Vec<u8> {

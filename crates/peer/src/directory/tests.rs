@@ -239,20 +239,6 @@ fn an_incarnation_that_others_have_seen_counts_as_seen() {
 }
 
 #[test]
-fn what_is_remembered_of_incarnations_is_bounded() {
-    let mut peers = directory();
-    for node in 1..=INCARNATIONS_LIMIT as u64 + 1 {
-        peers.know(NodeId(node), Incarnation(5));
-    }
-    assert_eq!(peers.incarnations.len(), INCARNATIONS_LIMIT);
-    let beyond = greeting(INCARNATIONS_LIMIT as u64 + 1, 1);
-    assert_eq!(join(&mut peers, C[0], Dialled, &beyond), CAME);
-    // Those that are remembered already still count on.
-    peers.know(NodeId(9), Incarnation(6));
-    assert_eq!(refused(&mut peers, &greeting(9, 5)), too_old(5, 6));
-}
-
-#[test]
 fn a_peer_that_stops_has_no_route_until_it_is_started_again() {
     let mut peers = directory();
     join(&mut peers, C[0], Dialled, &greeting(9, 5));
