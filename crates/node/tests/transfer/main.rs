@@ -5,4 +5,5 @@
 mod crashes;
 mod model;
 mod rules;
+mod sending;
 mod world;

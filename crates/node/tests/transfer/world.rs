@@ -100,6 +100,7 @@ pub(crate) struct World {
     /// When the two want to be called again.
     pub(crate) sender_due: Option<Duration>,
     pub(crate) receiver_due: Option<Duration>,
+    waits: u32,
 }
 
 fn open(disk: &Arc<MemDisk>) -> Arc<Snapshots<MemDisk>> {
@@ -125,6 +126,7 @@ impl World {
             damaged: Vec::new(),
             sender_due: None,
             receiver_due: None,
+            waits: 0,
         }
     }
 
@@ -194,6 +196,8 @@ impl World {
         let Some(next) = due.into_iter().flatten().min() else {
             return false;
         };
+        self.waits += 1;
+        assert!(self.waits < 100_000, "it comes to no end");
         self.now = self.now.max(next);
         self.poll_sender();
         self.poll_receiver();
