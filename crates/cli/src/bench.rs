@@ -10,18 +10,18 @@
 //!
 //! - [`args`](BenchArgs): the command line.
 //! - `batch`: requests as bytes, keys at random. `replies`: counting what comes back. `load`: the event loop.
-//! - `control`: the one connection that asks instead of loading. `process`: what `/proc` tells of a server.
+//! - `server`: a server, and what it says of itself. `process`: what `/proc` tells of a server.
 //! - `summary`, `report`: figures, and how they are shown.
 
 mod args;
 mod batch;
-mod control;
 mod fill;
 mod load;
 mod process;
 mod progress;
 mod replies;
 mod report;
+mod server;
 mod summary;
 
 use std::io::{self, Write};
@@ -32,10 +32,11 @@ use anyhow::{Context, Result, bail};
 pub use self::args::{BenchArgs, Op};
 
 use self::batch::{Batch, Keys, Shape};
-use self::control::{Control, Server, Target};
 use self::load::Load;
 use self::progress::Progress;
+use self::server::Server;
 use self::summary::{Comparison, Round};
+use crate::control::{Control, Target};
 
 /// How long a round runs before it is measured, unless it is a short one.
 const WARM_UP: Duration = Duration::from_millis(500);

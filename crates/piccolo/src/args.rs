@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use cli::admin::{NodeArgs, ShardArgs, StatusArgs};
 use cli::bench::BenchArgs;
 
 /// More threads than this were asked for by mistake.
@@ -30,6 +31,12 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Start a node; the same as no command at all
     Start(StartArguments),
+    /// Show the cluster, its nodes and its shards
+    Status(StatusArgs),
+    /// Remove, drain or undrain a node
+    Node(NodeArgs),
+    /// Move a shard's replica, or say which node is to lead it
+    Shard(ShardArgs),
     /// Drive a server with load and tell what it did
     Bench(BenchArgs),
 }
@@ -76,6 +83,8 @@ Examples:
   piccolo --config /etc/piccolo.toml --check   is that configuration in order?
   piccolo --set redis.bind_port=7000 --set storage.fsync=everysec
   redis-cli -p 6379                            talk to it
+  piccolo status                               how its cluster does, asked of the node on 127.0.0.1:6379
+  piccolo node remove NAME --address HOST:6379   take a node out of the cluster, asked of any of them
   piccolo bench --pipeline 16                  measure it; `piccolo bench --help` tells more
 
 Every key of the configuration stands in docs/configuration.md.
@@ -86,6 +95,7 @@ Signals:
                     kill -9.
 
 Environment:
+  PICCOLO_PASSWORD  what `status`, `node` and `shard` show the node that they ask
   RUST_LOG          what is logged, over log.level, such as RUST_LOG=info,peer=debug
   NO_COLOR          if set, the log is without colours
 
@@ -93,6 +103,7 @@ Exit codes:
   0          all went well, or the node was asked to stop and did
   1          it failed; the log says why
   2          the command line or the configuration is wrong; standard error says where
+  3          `status` has shown a cluster whose state is not `ok`
   130, 143   it was stopped at once by a second SIGINT or SIGTERM";
 
 #[cfg(test)]
@@ -136,6 +147,27 @@ mod tests {
             "piccolo --threads 0",
             "piccolo --threads 1025",
             "piccolo --threads two",
+        ] {
+            assert_eq!(start(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn operators_have_their_commands() {
+        for line in [
+            "piccolo status --json --address a:1 --password x",
+            "piccolo node remove left --address a:1",
+            "piccolo node drain left",
+            "piccolo node undrain left --json",
+            "piccolo shard move 3 left right",
+            "piccolo shard lead 0 right",
+        ] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in [
+            "piccolo node",
+            "piccolo node remove",
+            "piccolo shard lead left",
         ] {
             assert_eq!(start(line).unwrap_err().exit_code(), 2, "{line}");
         }

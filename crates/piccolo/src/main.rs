@@ -13,7 +13,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::bench::BenchArgs;
+use cli::admin::{self, Ended};
 use tracing::{error, info};
 
 use crate::args::{Arguments, Command, StartArguments};
@@ -23,13 +23,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+const NOT_OK: u8 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         None => start(&arguments.start),
         Some(Command::Start(start_arguments)) => start(&start_arguments),
-        Some(Command::Bench(bench_arguments)) => bench(&bench_arguments),
+        Some(Command::Status(arguments)) => ask(admin::status(&arguments)),
+        Some(Command::Node(arguments)) => ask(admin::node(&arguments)),
+        Some(Command::Shard(arguments)) => ask(admin::shard(&arguments)),
+        Some(Command::Bench(arguments)) => ask(cli::bench::run(&arguments).map(|()| Ended::Well)),
     }
 }
 
@@ -72,9 +76,11 @@ fn start(arguments: &StartArguments) -> ExitCode {
     }
 }
 
-fn bench(arguments: &BenchArgs) -> ExitCode {
-    match cli::bench::run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+/// The exit code of a command that asks a server.
+fn ask(ended: anyhow::Result<Ended>) -> ExitCode {
+    match ended {
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::NotOk) => ExitCode::from(NOT_OK),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(FAILED)

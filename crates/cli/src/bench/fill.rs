@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::args::{BenchArgs, Op};
 use super::batch::{Batch, Keys, Shape};
-use super::control::{Control, Server};
 use super::load::Load;
 use super::progress::Progress;
 use super::replies::Tally;
 use super::report;
+use super::server::Server;
+use crate::control::Control;
 
 /// Clients of the fill, and requests that each sends at once: enough to keep a server busy.
 const CLIENTS: u32 = 8;

@@ -12,9 +12,9 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::batch::Batch;
-use super::control::Target;
 use super::progress::Progress;
 use super::replies::{Counter, Tally};
+use crate::control::Target;
 
 /// The piece in which replies are read.
 const READ_BYTES: usize = 64 * 1024;

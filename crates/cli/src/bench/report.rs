@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::args::{BenchArgs, Op};
-use super::control::Server;
 use super::fill::Filled;
+use super::server::Server;
 use super::summary::{Comparison, Round, median, thousands};
 
 /// The servers' names in the table.

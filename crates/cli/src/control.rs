@@ -1,4 +1,4 @@
-//! The connection that asks instead of loading, and what it learns about a server.
+//! A connection to a server that asks and waits for each answer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,8 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use resp::Value;
 use resp::client::request;
-
-use super::process::Process;
 
 /// How long connecting and each answer to a question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,32 +94,46 @@ impl Control {
         Ok(control)
     }
 
+    /// True if the server is on this machine.
+    pub(crate) fn is_local(&self) -> Result<bool> {
+        Ok(self.stream.peer_addr()?.ip().is_loopback())
+    }
+
     /// Sends a command and waits for its reply.
     ///
     /// # Errors
     /// The connection fails, or the reply is an error: then with what can be done about it.
     pub(crate) fn call(&mut self, args: &[&[u8]]) -> Result<Value> {
-        let command = String::from_utf8_lossy(args[0]).into_owned();
-        let reply = self
-            .exchange(args)
-            .with_context(|| format!("{command} to {}", self.address))?;
-        match reply {
+        match self.exchange(args)? {
             Value::Error(text) => {
-                let advice = advice(&text).map_or(String::new(), |advice| format!(" ({advice})"));
-                bail!("{} refuses {command}: {text}{advice}", self.address)
+                let command = String::from_utf8_lossy(args[0]);
+                Err(refused(&self.address, &command, &text))
             }
             reply => Ok(reply),
         }
     }
 
-    fn exchange(&mut self, args: &[&[u8]]) -> Result<Value> {
+    /// The same, but an error that is replied is a reply.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub(crate) fn exchange(&mut self, args: &[&[u8]]) -> Result<Value> {
+        let exchanged = self.send_and_receive(args);
+        exchanged
+            .with_context(|| format!("{} to {}", String::from_utf8_lossy(args[0]), self.address))
+    }
+
+    fn send_and_receive(&mut self, args: &[&[u8]]) -> Result<Value> {
         let mut bytes = Vec::new();
         request(&mut bytes, args);
         self.stream.write_all(&bytes)?;
         let mut answer = Vec::new();
         let mut piece = [0; 16 * 1024];
         loop {
-            if let Some((value, length)) = Value::decode(&answer)? {
+            let decoded = Value::decode(&answer);
+            if let Some((value, length)) =
+                decoded.context("what answers there does not speak RESP")?
+            {
                 if length < answer.len() {
                     bail!("it answered more than it was asked");
                 }
@@ -164,14 +176,18 @@ fn fields(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
+/// An error reply, for people.
+pub(crate) fn refused(address: &str, command: &str, text: &str) -> anyhow::Error {
+    let advice = advice(text).map_or(String::new(), |advice| format!(" ({advice})"));
+    anyhow!("{address} refuses {command}: {text}{advice}")
+}
+
 /// What to do about an error reply.
 fn advice(error: &str) -> Option<&'static str> {
     Some(match error.split(' ').next()? {
         "NOAUTH" => "give the password with --password",
         "WRONGPASS" => "check --password",
-        "CLUSTERDOWN" => {
-            "the cluster is not up: see `cluster_state` of INFO piccolo and the log of the node"
-        }
+        "CLUSTERDOWN" => "the cluster is not up: see `piccolo status` and the log of the node",
         "LOADING" => "it still reads its data: try again when it is done",
         "MOVED" | "ASK" => {
             "a Redis Cluster needs a client that follows it from node to node, which this is not"
@@ -181,45 +197,6 @@ fn advice(error: &str) -> Option<&'static str> {
         "MISCONF" => "it cannot write to its disk: see its log",
         _ => return None,
     })
-}
-
-/// A server, and what it says of itself.
-#[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) target: Target,
-    /// Such as `redis 7.0.15`.
-    pub(crate) name: String,
-    /// Its process, when that is known and on this machine.
-    pub(crate) process: Option<Process>,
-}
-
-impl Server {
-    /// Connects for the first time.
-    pub(crate) fn reach(target: Target) -> Result<Server> {
-        let mut control = Control::connect(&target)?;
-        let info = control.info("server")?;
-        let loopback = control.stream.peer_addr()?.ip().is_loopback();
-        let process = info
-            .get("process_id")
-            .filter(|_| loopback)
-            .and_then(|pid| pid.parse().ok())
-            .and_then(Process::of_server);
-        Ok(Server {
-            target,
-            name: server_name(&info),
-            process,
-        })
-    }
-}
-
-/// What a server calls itself, by the most telling field that it has.
-fn server_name(info: &HashMap<String, String>) -> String {
-    for name in ["piccolo", "valkey", "dragonfly", "redis"] {
-        if let Some(version) = info.get(&format!("{name}_version")) {
-            return format!("{name} {version}");
-        }
-    }
-    "a server that does not tell its name".to_owned()
 }
 
 #[cfg(test)]
@@ -233,9 +210,6 @@ mod tests {
         assert_eq!(info["redis_version"], "7.0.15");
         assert_eq!(info["executable"], "/a:b");
         assert_eq!(info.len(), 3);
-        assert_eq!(server_name(&info), "redis 7.0.15");
-        let info = fields("redis_version:7.2.0\npiccolo_version:0.1.0\n");
-        assert_eq!(server_name(&info), "piccolo 0.1.0");
     }
 
     #[test]
@@ -248,7 +222,7 @@ mod tests {
         assert!(
             advice("CLUSTERDOWN The cluster is down")
                 .unwrap()
-                .contains("cluster_state")
+                .contains("piccolo status")
         );
         assert_eq!(advice("ERR unknown command"), None);
         assert_eq!(advice(""), None);
