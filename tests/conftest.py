@@ -7,9 +7,11 @@ import signal
 
 import pytest
 
+from support import disk, network
+from support.cluster import Cluster
 from support.node import Node
 
-TEST_SECONDS = 240
+TEST_SECONDS = 240 + 2 * float(os.environ.get("PICCOLO_CHAOS_SECONDS", "0"))
 """No test takes longer; one that hangs fails and says where."""
 
 
@@ -26,7 +28,7 @@ def bounded():
         raise TimeoutError(f"the test took longer than {TEST_SECONDS} s")
 
     signal.signal(signal.SIGALRM, expired)
-    signal.alarm(TEST_SECONDS)
+    signal.alarm(int(TEST_SECONDS))
     yield
     signal.alarm(0)
 
@@ -53,6 +55,44 @@ def make_node(tmp_path):
 def node(make_node):
     """A node that serves."""
     return make_node().start()
+
+
+@pytest.fixture
+def network_of():
+    """Makes networks of that many hosts; the test is skipped by name where there can be none."""
+    networks = []
+
+    def make(hosts):
+        if reason := network.missing():
+            pytest.skip(reason)
+        networks.append(network.Network(hosts))
+        return networks[-1]
+
+    yield make
+    for made in networks:
+        made.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Makes a disk of that many MiB; the test is skipped by name where there can be none."""
+    disks = []
+
+    def make(mib):
+        if reason := disk.missing():
+            pytest.skip(reason)
+        disks.append(disk.SmallDisk(tmp_path / f"disk{len(disks) + 1}", mib))
+        return disks[-1]
+
+    yield make
+    for made in disks:
+        made.close()
+
+
+@pytest.fixture
+def make_cluster(network_of, small_disk, make_node):
+    """Makes clusters that are not started yet. Their nodes end before their networks and disks do."""
+    return lambda *args, **settings: Cluster(make_node, *args, **settings)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -83,6 +84,8 @@ class Node:
             "log.format": "json",
             **{key.replace("__", "."): value for key, value in settings.items()},
         }
+        self.enter = []
+        """The words before the binary, such as those that run it in a network namespace."""
         self.process = None
         self.starts = 0
         self.events = []
@@ -97,7 +100,7 @@ class Node:
         self.log_path = self.folder / f"log-{self.starts}"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [binary(), *options(self.settings), *arguments],
+                [*self.enter, binary(), *options(self.settings), *arguments],
                 cwd=self.folder,
                 env=environment(**env),
                 stdin=subprocess.DEVNULL,
@@ -109,10 +112,13 @@ class Node:
     def start(self, *arguments, **env):
         """Starts the process and waits until it serves clients."""
         self.spawn(*arguments, **env)
-        self.wait_for_event(lambda event: event["message"].startswith("ready to serve"), "the node is ready")
+        self.wait_until_ready()
         # A node that starts again must have the same address for clients.
         self.settings["redis.bind_port"] = self.redis_address[1]
         return self
+
+    def wait_until_ready(self, seconds=SECONDS):
+        self.wait_for_event(lambda event: event["message"].startswith("ready to serve"), "the node is ready", seconds)
 
     def signal(self, number):
         os.kill(self.process.pid, number)
@@ -131,6 +137,18 @@ class Node:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def pause(self):
+        """From now on it does nothing, as on a machine that hangs."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
+    def wipe(self):
+        """Its disk is lost. It does not run."""
+        assert not self.is_running
+        shutil.rmtree(self.settings["node.data_dir"])
 
     @property
     def is_running(self):
@@ -202,13 +220,21 @@ class Node:
 
     # Talking to it.
 
+    @property
+    def password(self):
+        return self.settings.get("redis.password")
+
     def connect(self, timeout=15.0):
-        return Connection(self.redis_address, timeout)
+        connection = Connection(self.redis_address, timeout)
+        if self.password is not None:
+            connection.call("AUTH", self.password)
+        return connection
 
     def client(self, **options):
         """A redis-py client that never tries again behind the test's back."""
         host, port = self.redis_address
         defaults = {"protocol": 3, "socket_timeout": 15.0, "retry": Retry(NoBackoff(), 0), "decode_responses": True}
+        defaults["password"] = self.password
         return redis.Redis(host=host, port=port, **{**defaults, **options})
 
     def info(self):

@@ -1,6 +1,8 @@
-//! What developers and CI run: `cargo xtask verify`, `fix`, `test`, `tidy` and `bench`.
+//! What developers and CI run: `cargo xtask verify`, `fix`, `test`, `tidy`, `bench`, `chaos` and
+//! `check-history`.
 
 mod bench;
+mod chaos;
 mod report;
 mod run;
 mod test;
@@ -24,6 +26,12 @@ cargo xtask COMMAND
            redis-server as oracle, both under target/, nothing installed
   tidy     the house rules: the arrows of ARCHITECTURE.md, file lengths, words, links
   fix      rewrites: formatting, and what clippy can mend by itself
+  chaos    faults on real clusters under load, each kind for a long time; as root, else without partitions
+             --minutes N      how long each kind of fault [default: 10]
+             --only WORDS     the kinds whose names have that in them, as pytest -k takes it
+  check-history FILE...
+           whether what clients of a cluster were told can have come from one copy of the data; the form of
+           the file stands in crates/sim/src/history_file.rs
   bench    Piccolo against Redis and etcd, as tables for docs/benchmarks.md; on a quiet machine, 20 minutes
              --only WHAT      speed, memory, restart or cluster
              --rounds N       rounds of each comparison, of which the median counts [default: 5]
@@ -53,6 +61,14 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        ["chaos", ref options @ ..] => match chaos::Options::parse(options) {
+            Ok(options) => checked(|workspace, report| chaos::run(workspace, report, &options)),
+            Err(problem) => {
+                eprintln!("xtask chaos: {problem}\n\n{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
+        ["check-history", ref files @ ..] if !files.is_empty() => chaos::check_history(files),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every test there is.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::report::{Counts, Report};
@@ -28,23 +30,59 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> Result<()> {
             }
         }
         Ok(_) if !built => report.skip("pytest", "there is no binary to test"),
-        Ok(python) => report.count("pytest", || {
-            let binary = workspace.target.join("release/piccolo");
-            let mut command = run::program(python);
-            command
-                .current_dir(&workspace.root)
-                .args(["-m", "pytest", "-p", "no:cacheprovider", "tests"])
-                .env("PYTHONDONTWRITEBYTECODE", "1")
-                .env("PYTHONUNBUFFERED", "1")
-                .env("PYTHONUTF8", "1")
-                .env("PICCOLO_BIN", binary)
-                .envs(tools.variables());
-            let mut results = PytestResults::default();
-            let status = run::streamed(&mut command, |line| results.read(line))?;
-            Ok(results.counts(status.success()))
-        }),
+        Ok(python) => {
+            let checker = report.check("history checker", || build_checker(&cargo));
+            let pytest = Pytest {
+                workspace,
+                tools: &tools,
+                python,
+                checker,
+            };
+            report.count("pytest", || pytest.run(&["tests"], &[]));
+        }
     }
     Ok(())
+}
+
+/// Builds what judges the histories of clusters.
+pub(crate) fn build_checker(cargo: &Cargo<'_>) -> Result<bool> {
+    cargo.succeeds(&["build", "--package", "sim", "--bin", CHECKER, "--locked"])
+}
+
+/// The program that judges histories, of the crate `sim`.
+pub(crate) const CHECKER: &str = "check-history";
+
+/// The tests that drive the release build.
+pub(crate) struct Pytest<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) tools: &'a Tools,
+    pub(crate) python: &'a Path,
+    /// Whether the checker of histories is built.
+    pub(crate) checker: bool,
+}
+
+impl Pytest<'_> {
+    /// Runs it with these arguments and variables, and counts its results.
+    pub(crate) fn run(&self, arguments: &[&str], variables: &[(&str, String)]) -> Result<Counts> {
+        let target = &self.workspace.target;
+        let mut command = run::program(self.python);
+        command
+            .current_dir(&self.workspace.root)
+            .args(["-m", "pytest", "-p", "no:cacheprovider"])
+            .args(arguments)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONUTF8", "1")
+            .env("PICCOLO_BIN", target.join("release/piccolo"))
+            .envs(self.tools.variables())
+            .envs(variables.iter().map(|(name, value)| (name, value)));
+        if self.checker {
+            command.env("PICCOLO_CHECKER", target.join("debug").join(CHECKER));
+        }
+        let mut results = PytestResults::default();
+        let status = run::streamed(&mut command, |line| results.read(line))?;
+        Ok(results.counts(status.success()))
+    }
 }
 
 fn cargo_test(cargo: &Cargo<'_>) -> Result<Counts> {

@@ -4,6 +4,7 @@ pub mod chance;
 pub mod clock;
 pub mod fault;
 pub mod history;
+pub mod history_file;
 pub mod linearizability;
 pub mod network;
 pub mod op;
