@@ -4,6 +4,7 @@ use keyspace::{Discarded, Keyspace};
 
 use crate::argument::{Outcome, SYNTAX, is};
 use crate::spec::{Categories, Flags, Spec};
+use crate::split::{Gather, Split};
 use crate::table::reads;
 use crate::{Applied, Command, CommandId, Handler, ReadContext, Reply, WriteContext};
 
@@ -20,6 +21,7 @@ const FLUSH: Spec = Spec {
     categories: Categories::KEYSPACE.with(Categories::DANGEROUS),
     syntax: "[ASYNC | SYNC]",
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    split: Split::Everywhere(Gather::AllOk),
     ..SERVER
 };
 
@@ -33,6 +35,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             summary: "Counts the keys of the database.",
             complexity: "O(1)",
             tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+            split: Split::Everywhere(Gather::Sum),
             ..SERVER
         },
         handler: reads!(dbsize),

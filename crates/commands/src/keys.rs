@@ -5,6 +5,7 @@ use keyspace::{Keyspace, Kind};
 
 use crate::argument::{NO_SUCH_KEY, Outcome, SAME_OBJECT, SYNTAX, is, small_integer};
 use crate::spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
+use crate::split::{Gather, Split};
 use crate::table::{reads, writes};
 use crate::{Command, CommandId, ReadContext, Reply, WriteContext};
 
@@ -22,6 +23,7 @@ const COUNTING: Spec = Spec {
     complexity: "O(N), N being the number of keys",
     syntax: "key [key ...]",
     tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+    split: Split::ByKey(Gather::Sum),
     ..GENERIC
 };
 

@@ -38,6 +38,7 @@ mod ranges;
 mod reply;
 mod scan;
 mod spec;
+pub mod split;
 mod strings;
 mod table;
 mod varint;

@@ -4,6 +4,7 @@ use keyspace::{Expiry, Keyspace};
 
 use crate::argument::{Outcome, string_of};
 use crate::spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
+use crate::split::{Gather, Split};
 use crate::table::{reads, writes};
 use crate::{Command, CommandId, ReadContext, Reply, WriteContext};
 
@@ -31,6 +32,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             complexity: "O(N), N being the number of keys",
             syntax: "key [key ...]",
             tips: &["request_policy:multi_shard"],
+            split: Split::ByKey(Gather::InOrder),
             ..MANY
         },
         handler: reads!(mget),

@@ -5,6 +5,7 @@ use keyspace::Keyspace;
 use crate::argument::{Outcome, SYNTAX, integer, is, owned};
 use crate::keys::kind_name;
 use crate::spec::{Categories, Flags, Spec};
+use crate::split::{Gather, Split};
 use crate::table::reads;
 use crate::{Command, CommandId, ReadContext, Reply, glob};
 
@@ -27,6 +28,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             complexity: "O(1) for each call, O(N) for all of them, N being the number of keys",
             syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
             tips: &["nondeterministic_output", "request_policy:special"],
+            split: Split::ByCursor,
             ..GENERIC
         },
         handler: reads!(scan),
@@ -41,6 +43,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             complexity: "O(N), N being the number of keys in the database",
             syntax: "pattern",
             tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+            split: Split::Everywhere(Gather::Append),
             ..GENERIC
         },
         handler: reads!(keys),
@@ -53,6 +56,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             summary: "Returns a key picked at random.",
             complexity: "O(1)",
             tips: &["request_policy:all_shards", "nondeterministic_output"],
+            split: Split::Everywhere(Gather::AnyOne),
             ..GENERIC
         },
         handler: reads!(randomkey),
@@ -61,7 +65,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// What `strtoul` of C reads to the end of a C string: a sign, even a minus, is accepted, and so is
 /// nothing at all.
-fn parse_cursor(arg: &[u8]) -> Option<u64> {
+pub(crate) fn parse_cursor(arg: &[u8]) -> Option<u64> {
     let text = &arg[..memchr::memchr(0, arg).unwrap_or(arg.len())];
     let (negative, digits) = match text {
         [] => return Some(0),

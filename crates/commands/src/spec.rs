@@ -13,6 +13,7 @@ pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{Begin, Find, KeySpec};
 
 use crate::Reply;
+use crate::split::Split;
 
 /// A command or a subcommand as Redis 7 describes it.
 ///
@@ -45,6 +46,8 @@ pub struct Spec {
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Hints for proxies and clients, such as `request_policy:multi_shard`.
     pub tips: &'static [&'static str],
+    /// What becomes of a call whose data lies in several shards.
+    pub split: Split,
     /// What a container holds; their names all start with its name and `|`.
     pub subcommands: &'static [Spec],
 }
@@ -64,6 +67,7 @@ impl Spec {
         syntax: "",
         deprecated: None,
         tips: &[],
+        split: Split::Never,
         subcommands: &[],
     };
 

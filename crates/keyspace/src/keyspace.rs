@@ -97,6 +97,21 @@ impl Keyspace {
         self.get(db, key, self.stamp)
     }
 
+    /// The SCAN cursor from which a walk visits that slot and what comes after it.
+    pub const fn cursor_at(slot: Slot) -> u64 {
+        (slot.index() as u64) << CURSOR_HASH_BITS
+    }
+
+    /// The slot in which a SCAN cursor goes on; `None` for one that no walk gives.
+    pub const fn slot_of_cursor(cursor: u64) -> Option<Slot> {
+        let slot = cursor >> CURSOR_HASH_BITS;
+        if slot < Slot::COUNT as u64 {
+            Some(Slot::new(slot as u16))
+        } else {
+            None
+        }
+    }
+
     /// Visits about `count` entries of a database from a cursor on, and gives the cursor to go on from; 0
     /// stands for the start and for the end. Entries that were there from the first call to the last are
     /// visited exactly once if none has been renamed; the walk is in the order of (slot, hash), which
@@ -109,21 +124,19 @@ impl Keyspace {
         now: Timestamp,
         visit: &mut dyn FnMut(Entry<'_>),
     ) -> u64 {
-        let start = cursor >> CURSOR_HASH_BITS;
-        if start >= Slot::COUNT as u64 {
+        let Some(start) = Keyspace::slot_of_cursor(cursor) else {
             return 0;
-        }
+        };
         let mut low = cursor << (u64::BITS - CURSOR_HASH_BITS);
         let mut work = 0;
         let mut last = None;
-        for (slot, table) in self.database(db).slots_from(start as usize) {
-            if slot.index() as u64 != start {
+        for (slot, table) in self.database(db).slots_from(start.index()) {
+            if slot != start {
                 low = 0;
             }
             for (_, entry) in table.table.range(self.hasher, low, u64::MAX) {
                 let hash = self.hasher.hash(entry.key());
-                let position = (slot.index() as u64) << CURSOR_HASH_BITS
-                    | hash >> (u64::BITS - CURSOR_HASH_BITS);
+                let position = Keyspace::cursor_at(slot) | hash >> (u64::BITS - CURSOR_HASH_BITS);
                 // Entries that share a position share a call, or a cursor could not tell them apart.
                 if work >= count.max(1) && last != Some(position) {
                     return position;
