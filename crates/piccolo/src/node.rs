@@ -26,7 +26,7 @@ use anyhow::{Context, anyhow};
 use base::{Clock, ClusterId, Incarnation, NodeId};
 use cluster::{Core, Founding, Store, SystemClock};
 use peer::{PeerState, Peers};
-use server::{Arrivals, NodeFacts, PeerFacts, Server};
+use server::{Arrivals, ClusterFacts, Links, NodeFacts, PeerFacts, Server};
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -92,10 +92,12 @@ pub(crate) fn run(
     }
     let (failed, failure) = watch::channel(None);
     let store = Store::new(store_config(&config, threads));
+    let (known_cluster, cluster_id) = watch::channel(identity.cluster);
     let node = Node {
         store: Arc::clone(&store),
         folder,
         failed,
+        known_cluster,
     };
     if identity.cluster.is_some() {
         node.recover()?;
@@ -135,7 +137,14 @@ pub(crate) fn run(
         config_file,
         started,
     };
-    let server = new_server(&config, facts, &store, redis_address, peers.clone());
+    let server = new_server(
+        &config,
+        facts,
+        &store,
+        redis_address,
+        peers.clone(),
+        cluster_id,
+    );
     let (end_cores, end) = watch::channel(false);
     let (open, opened) = watch::channel(false);
     let cores = start_cores(&store, &server, redis_listener, &opened, &end)?;
@@ -171,6 +180,8 @@ struct Node {
     store: Arc<Store>,
     folder: DataDir,
     failed: watch::Sender<Option<String>>,
+    /// For `INFO`.
+    known_cluster: watch::Sender<Option<ClusterId>>,
 }
 
 impl Node {
@@ -199,6 +210,7 @@ impl Node {
         identity.cluster = Some(cluster);
         self.folder.store_identity(identity)?;
         self.recover()?;
+        self.known_cluster.send_replace(Some(cluster));
         info!(cluster_id = %cluster, shards, "founded a cluster");
         Ok(cluster)
     }
@@ -360,6 +372,7 @@ fn new_server(
     store: &Arc<Store>,
     address: SocketAddr,
     peers: Peers,
+    cluster_id: watch::Receiver<Option<ClusterId>>,
 ) -> Server {
     let settings = server::Config {
         max_clients: config.redis.max_clients as usize,
@@ -372,7 +385,7 @@ fn new_server(
         query_limit_bytes: config.redis.query_buffer_limit.bytes() as usize,
         output_limit_bytes: config.redis.output_buffer_limit.bytes() as usize,
     };
-    Server::new(settings, facts, Arc::clone(store), move || {
+    let peers = move || {
         peers
             .statuses()
             .into_iter()
@@ -384,7 +397,24 @@ fn new_server(
                 rtt_micros: peer.rtt.map(|rtt| rtt.as_micros() as u64),
             })
             .collect()
-    })
+    };
+    let cluster = {
+        let store = Arc::clone(store);
+        move || ClusterFacts {
+            cluster_id: *cluster_id.borrow(),
+            state: if store.shards() > 0 { "ok" } else { "forming" },
+            voters: 1,
+        }
+    };
+    let links = Links {
+        peers: Box::new(peers),
+        cluster: Box::new(cluster),
+        admin: Box::new(|_| {
+            let refusal = "ERR this node is a cluster of its own: there is nothing to administer";
+            Box::pin(std::future::ready(Err(refusal.to_owned())))
+        }),
+    };
+    Server::new(settings, facts, Arc::clone(store), links)
 }
 
 /// Starts a thread for each core. They end when `end` turns true and their clients have their replies.

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use cluster::Commands;
 
+use crate::batch::Batch;
+
 /// A connection starts to read into this much.
 const INPUT_BYTES: usize = 16 << 10;
 /// Larger buffers are not kept.
@@ -16,6 +18,7 @@ const KEPT: usize = 64;
 pub(crate) struct Buffers {
     bytes: RefCell<Vec<Vec<u8>>>,
     commands: RefCell<Vec<Commands>>,
+    batches: RefCell<Vec<Batch>>,
     args: RefCell<Vec<&'static [u8]>>,
 }
 
@@ -46,6 +49,22 @@ impl Buffers {
         let mut kept = self.commands.borrow_mut();
         if kept.len() < KEPT {
             kept.push(commands);
+        }
+    }
+
+    /// An empty batch for a cluster of so many shards.
+    pub(crate) fn take_batch(&self, shards: u32) -> Batch {
+        let mut batch = self.batches.borrow_mut().pop().unwrap_or_default();
+        batch.prepare(shards);
+        batch
+    }
+
+    /// Gives a batch back that is empty.
+    pub(crate) fn give_batch(&self, batch: Batch) {
+        debug_assert!(batch.is_empty());
+        let mut kept = self.batches.borrow_mut();
+        if kept.len() < KEPT {
+            kept.push(batch);
         }
     }
 

@@ -160,14 +160,18 @@ impl Serving<'_, '_, '_> {
             self.consume(consumed);
             more = match step {
                 Step::NeedsInput => false,
-                Step::Submit(commands) => {
-                    let response = server.core.submit(0, commands).await;
-                    session.answer(&response.outcome, &mut output);
-                    buffers.give_commands(response.commands);
+                Step::Submit(mut batch) => {
+                    batch.submit(&server.core).await;
+                    session.answer(batch, &mut output, server);
                     if let Some(why) = session.closing {
                         self.send(&output).await?;
                         return Ok(End::Closed(why));
                     }
+                    !self.input.is_empty()
+                }
+                Step::Ask(request) => {
+                    let outcome = server.ask(request).await;
+                    session.answer_admin(outcome, &mut output);
                     !self.input.is_empty()
                 }
                 Step::Flush => true,

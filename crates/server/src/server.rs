@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use base::{Clock, NodeId, Timestamp};
+use base::{Clock, ClusterId, NodeId, Timestamp};
 use cluster::{Core, Store, SystemClock};
 use resp::Limits;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpStream;
 
+use crate::admin::{Admin, AdminRequest};
 use crate::buffers::Buffers;
 use crate::clients::Clients;
 use crate::connection::{Connection, Moving};
@@ -87,8 +88,32 @@ pub struct PeerFacts {
     pub rtt_micros: Option<u64>,
 }
 
-/// Tells the present peers.
-type Peers = Box<dyn Fn() -> Vec<PeerFacts> + Send + Sync>;
+/// What `INFO` and `WAIT` tell of the cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterFacts {
+    /// Which it is, once the node belongs to one.
+    pub cluster_id: Option<ClusterId>,
+    /// A word: `forming`, `ok`, `degraded` (a replica is missing) or `no_quorum`.
+    pub state: &'static str,
+    /// The voters of the shard that has the fewest.
+    pub voters: usize,
+}
+
+/// The ways from sessions to what the node's owner knows and does.
+pub struct Links {
+    /// Tells the present peers.
+    pub peers: Box<dyn Fn() -> Vec<PeerFacts> + Send + Sync>,
+    /// Tells how the cluster stands.
+    pub cluster: Box<dyn Fn() -> ClusterFacts + Send + Sync>,
+    /// Does what `PICCOLO` asks for.
+    pub admin: Admin,
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").finish_non_exhaustive()
+    }
+}
 
 /// The Redis side of a node.
 #[derive(Clone)]
@@ -103,7 +128,7 @@ pub(crate) struct Shared {
     password: RwLock<Option<String>>,
     max_clients: AtomicUsize,
     pub(crate) facts: NodeFacts,
-    peers: Peers,
+    links: Links,
     pub(crate) clients: Clients,
     placement: Placement,
     stats: Vec<Arc<Stats>>,
@@ -127,13 +152,8 @@ pub(crate) struct CoreServer {
 }
 
 impl Server {
-    /// A server of the store. `peers` tells the present peers whenever `INFO` asks.
-    pub fn new(
-        config: Config,
-        facts: NodeFacts,
-        store: Arc<Store>,
-        peers: impl Fn() -> Vec<PeerFacts> + Send + Sync + 'static,
-    ) -> Server {
+    /// A server of the store.
+    pub fn new(config: Config, facts: NodeFacts, store: Arc<Store>, links: Links) -> Server {
         let stats = (0..store.cores()).map(|_| Arc::default()).collect();
         let rate = Rate::new(facts.started);
         let shared = Shared {
@@ -141,7 +161,7 @@ impl Server {
             max_clients: AtomicUsize::new(config.max_clients),
             config,
             facts,
-            peers: Box::new(peers),
+            links,
             clients: Clients::default(),
             placement: Placement::new(store.cores()),
             stats,
@@ -206,7 +226,11 @@ impl Shared {
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerFacts> {
-        (self.peers)()
+        (self.links.peers)()
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterFacts {
+        (self.links.cluster)()
     }
 
     pub(crate) fn needs_password(&self) -> bool {
@@ -299,6 +323,16 @@ impl CoreServer {
             cores,
             random: Cell::new(seed),
         })
+    }
+
+    /// What all sessions of the node share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Has the owner of the node do what an administrator asks for.
+    pub(crate) async fn ask(&self, request: AdminRequest) -> Result<String, String> {
+        (self.shared.links.admin)(request).await
     }
 
     /// A number for what a read picks at random.

@@ -1,14 +1,18 @@
 //! One client's session: what it has said about itself, and what becomes of its commands.
 
+mod data;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use base::Db;
-use cluster::{Commands, ReadGuard, Refusal};
-use commands::{Command, Flags, Handler, ReadContext, Reply, Spec};
-use keyspace::Keyspace;
-use resp::{Limits, Parser, Protocol, ProtocolError};
+use cluster::ReadGuard;
+use commands::{Flags, Reply, Spec};
+use resp::{Parser, Protocol, ProtocolError};
 
+use self::data::{Mark, Reading};
+use crate::admin::AdminRequest;
+use crate::batch::Batch;
 use crate::clients::Client;
 use crate::render::render;
 use crate::server::{CoreServer, Shared};
@@ -17,20 +21,17 @@ use crate::stats::Stats;
 
 /// With this much to send, replies go out before further commands are taken.
 const FLUSH_BYTES: usize = 256 << 10;
-/// At most this much goes to the shard in one piece.
+/// At most this much goes to the shards in one piece.
 const SUBMIT_BYTES: usize = 1 << 20;
-/// A command that writes is at most this large in all: the largest value, and its key. It stands in one
-/// entry of the log.
-const WRITE_BYTES: usize = (512 << 20) + (1 << 20);
-/// The only shard there is.
-const SHARD: usize = 0;
 
 /// What a connection is to do after a session has taken commands.
 pub(crate) enum Step {
     /// Send the output and read more.
     NeedsInput,
-    /// Hand these to the shard, let [`Session::answer`] answer, and come again.
-    Submit(Commands),
+    /// Hand these to their shards, let [`Session::answer`] answer, and come again.
+    Submit(Batch),
+    /// Have this done, let [`Session::answer_admin`] answer, and come again.
+    Ask(AdminRequest),
     /// Send the output and come again.
     Flush,
     /// Send the output and end the connection, for the reason given.
@@ -55,6 +56,10 @@ pub(crate) struct Session {
     pub(crate) authenticated: bool,
     /// Set by a command after whose reply the connection ends.
     pub(crate) closing: Option<&'static str>,
+    /// Set by a command that the owner of the node is to carry out; its own reply is not shown.
+    pub(crate) asked: Option<AdminRequest>,
+    /// Reads may be served by any replica, however old (`READONLY`).
+    pub(crate) stale: bool,
     pub(crate) shared: Arc<Shared>,
     client: Arc<Client>,
     /// The last command that the client was noted with, and its database.
@@ -66,27 +71,41 @@ pub(crate) struct Session {
     silent: bool,
     /// How many replies of [`Step::Submit`] are left out, the first ones.
     left_out: usize,
-    /// How many commands the connection was given with [`Step::Submit`].
-    submitted: usize,
 }
 
 /// What one command led to.
 enum Outcome {
     /// Its reply is in the output.
     Replied,
-    /// It was gathered for the shard.
+    /// It was gathered for its shards.
     Gathered,
-    /// It cannot run before what was gathered; it is to be taken again after that.
+    /// It cannot run before what was gathered, or before what was read is read anew; it is to be taken
+    /// again after that.
     Later,
+    /// The owner of the node is to carry it out.
+    Asked(AdminRequest),
 }
 
 /// What lasts while commands are taken from one buffer.
 struct Taking<'s> {
     server: &'s CoreServer,
     output: &'s mut Vec<u8>,
-    /// Held over consecutive reads.
-    keyspace: Option<ReadGuard<'s>>,
-    gathered: Commands,
+    /// The number of shards of the cluster; 0 while the node knows none.
+    shards: u32,
+    /// The bytes of the input that are done with, and so many commands.
+    consumed: usize,
+    taken: u64,
+    /// Held over consecutive reads of one shard.
+    reading: Option<Reading<'s>>,
+    /// Where reads began that have turned out to be of no use.
+    outdated: Option<Mark>,
+    /// Whether reads may run here rather than be gathered.
+    may_read: bool,
+    /// What the client wanted before the command at hand.
+    silence: Silence,
+    /// Asked after reads and before anybody sees them.
+    still_valid: fn(&ReadGuard<'_>) -> bool,
+    batch: Batch,
 }
 
 impl Session {
@@ -97,6 +116,8 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             closing: None,
+            asked: None,
+            stale: false,
             shared,
             client,
             noted: ("", Db::default()),
@@ -105,7 +126,6 @@ impl Session {
             silence: Silence::None,
             silent: false,
             left_out: 0,
-            submitted: 0,
         }
     }
 
@@ -136,6 +156,7 @@ impl Session {
     /// Back to the state of a new connection, as `RESET` asks for.
     pub(crate) fn reset(&mut self) {
         self.db = Db::default();
+        self.stale = false;
         self.set_protocol(Protocol::Resp2);
         self.authenticated = !self.shared.needs_password();
         if self.silence == Silence::All {
@@ -176,53 +197,105 @@ impl Session {
         output: &mut Vec<u8>,
         server: &CoreServer,
     ) -> Step {
-        let limits = self.shared.limits(self.authenticated);
-        let mut args: Vec<&[u8]> = server.buffers.take_args();
+        self.take_commands_if(input, consumed, output, server, |guard| guard.still_valid())
+    }
+
+    /// As [`Session::take_commands`]; `still_valid` says whether what was read under a guard is.
+    pub(crate) fn take_commands_if(
+        &mut self,
+        input: &[u8],
+        consumed: &mut usize,
+        output: &mut Vec<u8>,
+        server: &CoreServer,
+        still_valid: fn(&ReadGuard<'_>) -> bool,
+    ) -> Step {
+        let shards = u32::try_from(server.core.store().shards()).unwrap_or(u32::MAX);
         let mut taking = Taking {
             server,
             output,
-            keyspace: None,
-            gathered: server.buffers.take_commands(),
+            shards,
+            consumed: 0,
+            taken: 0,
+            reading: None,
+            outdated: None,
+            may_read: true,
+            silence: self.silence,
+            still_valid,
+            batch: server.buffers.take_batch(shards),
         };
-        let mut taken = 0;
-        let mut looked_ahead = 0;
         let mut last = None;
         let step = loop {
-            if taking.output.len() >= FLUSH_BYTES || taking.gathered.size_bytes() >= SUBMIT_BYTES {
+            let step = self.take_some(input, &mut taking, &mut last);
+            taking.end_reading();
+            match taking.outdated.take() {
+                None => break step,
+                Some(mark) => self.read_anew(mark, &mut taking),
+            }
+        };
+        *consumed = taking.consumed;
+        server.stats.note_commands(taking.taken, *consumed);
+        if let Some(name) = last
+            && self.noted != (name, self.db)
+        {
+            self.noted = (name, self.db);
+            self.client.note_command(name, self.db);
+        }
+        if taking.batch.is_empty() {
+            server.buffers.give_batch(taking.batch);
+            return step;
+        }
+        // Whatever the step was, it comes again once these are answered.
+        Step::Submit(taking.batch)
+    }
+
+    fn take_some(
+        &mut self,
+        input: &[u8],
+        taking: &mut Taking<'_>,
+        last: &mut Option<&'static str>,
+    ) -> Step {
+        let limits = self.shared.limits(self.authenticated);
+        let mut args: Vec<&[u8]> = taking.server.buffers.take_args();
+        let mut looked_ahead = 0;
+        let step = loop {
+            if taking.output.len() >= FLUSH_BYTES || taking.batch.size_bytes() >= SUBMIT_BYTES {
                 break Step::Flush;
             }
-            let rest = &input[*consumed..];
+            let rest = &input[taking.consumed..];
             let replied_bytes = taking.output.len();
             if looked_ahead == 0
                 && !rest.is_empty()
-                && let Some(keyspace) = &taking.keyspace
+                && let Some(reading) = &taking.reading
             {
-                looked_ahead = look_ahead(rest, &limits, self.db, keyspace);
+                looked_ahead = reading.look_ahead(rest, &limits, self.db, taking.shards);
             }
             looked_ahead = looked_ahead.saturating_sub(1);
             let (length, outcome) = match self.parser.parse(rest, &limits, &mut args) {
                 Ok(None) => break Step::NeedsInput,
                 Ok(Some(length)) if args.is_empty() => {
-                    *consumed += length;
+                    taking.consumed += length;
                     continue;
                 }
-                Ok(Some(length)) => (length, self.take(&args, &mut taking, &mut last)),
+                Ok(Some(length)) => (length, self.take(&args, taking, last)),
                 Err(ProtocolError::InlineEscapes) => match resp::split_inline(rest) {
                     Ok((length, owned)) => {
                         let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
-                        (length, self.take(&args, &mut taking, &mut last))
+                        (length, self.take(&args, taking, last))
                     }
-                    Err(error) => break self.protocol_error(&error, &mut taking),
+                    Err(error) => break self.protocol_error(&error, taking),
                 },
-                Err(error) => break self.protocol_error(&error, &mut taking),
+                Err(error) => break self.protocol_error(&error, taking),
             };
             if let Outcome::Later = outcome {
                 break Step::Flush;
             }
-            *consumed += length;
-            taken += 1;
+            taking.consumed += length;
+            taking.taken += 1;
             if self.silent {
                 self.leave_out(&outcome, replied_bytes, taking.output);
+            }
+            if let Outcome::Asked(request) = outcome {
+                break Step::Ask(request);
             }
             if let Some(why) = self.closing {
                 break Step::Close(why);
@@ -231,47 +304,31 @@ impl Session {
                 break Step::Flush;
             }
         };
-        server.stats.note_commands(taken, *consumed);
-        if let Some(name) = last
-            && self.noted != (name, self.db)
-        {
-            self.noted = (name, self.db);
-            self.client.note_command(name, self.db);
-        }
-        server.buffers.give_args(args);
-        let Taking { gathered, .. } = taking;
-        if gathered.is_empty() {
-            server.buffers.give_commands(gathered);
-            return step;
-        }
-        // Whatever the step was, it comes again once these are answered.
-        self.submitted = gathered.len();
-        Step::Submit(gathered)
+        taking.server.buffers.give_args(args);
+        step
     }
 
     /// Appends what became of the commands of [`Step::Submit`].
-    pub(crate) fn answer(
-        &mut self,
-        outcome: &Result<Vec<Reply<'static>>, Refusal>,
-        output: &mut Vec<u8>,
-    ) {
-        match outcome {
-            Ok(replies) => {
-                if replies.len() < self.submitted {
-                    self.close_over_limit();
-                }
-                for reply in replies.iter().skip(self.left_out) {
-                    self.reply(reply, output);
-                }
-            }
-            Err(refusal) => {
-                let reply = refused(*refusal);
-                for _ in self.left_out..self.submitted {
-                    self.reply(&reply, output);
-                }
-            }
+    pub(crate) fn answer(&mut self, mut batch: Batch, output: &mut Vec<u8>, server: &CoreServer) {
+        let mut left_out = std::mem::take(&mut self.left_out);
+        batch.take_replies(&server.buffers, |reply| match reply {
+            _ if self.closing.is_some() => {}
+            None => self.close_over_limit(),
+            Some(_) if left_out > 0 => left_out -= 1,
+            Some(reply) => self.reply(reply, output),
+        });
+        server.buffers.give_batch(batch);
+    }
+
+    /// Appends what became of the request of [`Step::Ask`].
+    pub(crate) fn answer_admin(&mut self, outcome: Result<String, String>, output: &mut Vec<u8>) {
+        let reply = match outcome {
+            Ok(text) => Reply::Bulk(Cow::Owned(text.into_bytes())),
+            Err(text) => Reply::error(text),
+        };
+        if !self.silent {
+            self.reply(&reply, output);
         }
-        self.left_out = 0;
     }
 
     /// Drops the reply of a command that the client wants none of.
@@ -281,7 +338,7 @@ impl Session {
             Outcome::Replied => output.truncate(replied_bytes),
             // Whatever was gathered before it is silent too: `CLIENT REPLY` itself is never gathered.
             Outcome::Gathered => self.left_out += 1,
-            Outcome::Later => {}
+            Outcome::Later | Outcome::Asked(_) => {}
         }
     }
 
@@ -318,6 +375,7 @@ impl Session {
         taking: &mut Taking<'s>,
         last: &mut Option<&'static str>,
     ) -> Outcome {
+        taking.silence = self.silence;
         self.silent = self.silence != Silence::None;
         if self.silence == Silence::Next {
             self.silence = Silence::None;
@@ -329,56 +387,7 @@ impl Session {
             Ok(spec) => *last = Some(spec.name),
             Err(refusal) => return self.reply_in_order(&refusal, taking),
         }
-        if taking.gathered.is_empty()
-            && let Handler::Read(run) = command.handler
-        {
-            return self.read(run, args, taking);
-        }
-        self.gather(command, args, taking)
-    }
-
-    #[inline]
-    fn read<'s>(
-        &mut self,
-        run: for<'k> fn(&'k Keyspace, &[&[u8]], ReadContext) -> Reply<'k>,
-        args: &[&[u8]],
-        taking: &mut Taking<'s>,
-    ) -> Outcome {
-        let server: &'s CoreServer = taking.server;
-        if taking.keyspace.is_none() {
-            taking.keyspace = server.core.store().read(SHARD);
-        }
-        let Some(keyspace) = &taking.keyspace else {
-            return self.reply_in_order(&self.not_served(), taking);
-        };
-        let random = server.random();
-        let context = ReadContext {
-            db: self.db,
-            now: keyspace.now(),
-            random,
-        };
-        let reply = run(keyspace, args, context);
-        self.reply(&reply, taking.output);
-        Outcome::Replied
-    }
-
-    #[inline]
-    fn gather(
-        &mut self,
-        command: &'static Command,
-        args: &[&[u8]],
-        taking: &mut Taking<'_>,
-    ) -> Outcome {
-        // The turn that applies the write takes the keyspace for itself.
-        taking.keyspace = None;
-        if taking.server.core.store().shards() == 0 {
-            return self.reply_in_order(&self.not_served(), taking);
-        }
-        if args.iter().map(|arg| arg.len()).sum::<usize>() > WRITE_BYTES {
-            return self.reply_in_order(&TOO_LARGE, taking);
-        }
-        taking.gathered.push(command, self.db, args);
-        Outcome::Gathered
+        self.take_data(command, args, taking)
     }
 
     #[cold]
@@ -397,11 +406,10 @@ impl Session {
             }
             return self.reply_in_order(&commands::unknown_command(args), taking);
         };
-        if !taking.gathered.is_empty() {
+        // It may look at the keyspace itself, and change what the commands before it went by.
+        if !taking.batch.is_empty() || !taking.end_reading() {
             return Outcome::Later;
         }
-        // It may look at the keyspace itself.
-        taking.keyspace = None;
         let reply = match self.check(&command.spec, args) {
             Ok(spec) => {
                 *last = Some(spec.name);
@@ -412,6 +420,9 @@ impl Session {
             }
             Err(refusal) => refusal,
         };
+        if let Some(request) = self.asked.take() {
+            return Outcome::Asked(request);
+        }
         self.reply(&reply, taking.output);
         Outcome::Replied
     }
@@ -444,7 +455,7 @@ impl Session {
     /// A browser that was led here must not be able to say anything: the connection ends without
     /// an answer.
     fn end_http(&mut self, taking: &mut Taking<'_>) -> Outcome {
-        if !taking.gathered.is_empty() {
+        if !taking.batch.is_empty() {
             return Outcome::Later;
         }
         self.shared.note_attack(self.client.address());
@@ -454,7 +465,7 @@ impl Session {
 
     /// Replies at once, if nothing that came before waits for its own reply.
     fn reply_in_order(&mut self, reply: &Reply<'_>, taking: &mut Taking<'_>) -> Outcome {
-        if !taking.gathered.is_empty() {
+        if !taking.batch.is_empty() {
             return Outcome::Later;
         }
         self.reply(reply, taking.output);
@@ -462,7 +473,7 @@ impl Session {
     }
 
     fn protocol_error(&mut self, error: &ProtocolError, taking: &mut Taking<'_>) -> Step {
-        if !taking.gathered.is_empty() {
+        if !taking.batch.is_empty() {
             // What came before the error is answered first; then the error is met again.
             self.parser = Parser::new();
             return Step::Flush;
@@ -472,34 +483,6 @@ impl Session {
         resp::encode::error(taking.output, &text);
         Step::Close("the client broke the protocol")
     }
-
-    fn not_served(&self) -> Reply<'static> {
-        Reply::error(format_args!(
-            "CLUSTERDOWN {}",
-            self.shared.store().why_not()
-        ))
-    }
-}
-
-/// Asks for the memory of the keys of the next commands together, as far as they have arrived: one
-/// after another, each read would wait for its own. Tells how many commands that were, at least 1.
-fn look_ahead(bytes: &[u8], limits: &Limits, db: Db, keyspace: &Keyspace) -> usize {
-    const AT_MOST: usize = 16;
-    let mut parser = Parser::new();
-    let mut args = Vec::with_capacity(8);
-    let mut keys: [&[u8]; AT_MOST] = [&[]; AT_MOST];
-    let (mut at, mut commands) = (0, 0);
-    while commands < AT_MOST
-        && let Ok(Some(length)) = parser.parse(&bytes[at..], limits, &mut args)
-    {
-        at += length;
-        keys[commands] = args.get(1).copied().unwrap_or_default();
-        commands += 1;
-    }
-    if commands > 1 {
-        keyspace.prefetch(keys[..commands].iter().map(|key| (db, *key)));
-    }
-    commands.max(1)
 }
 
 const NO_TRANSACTIONS: Reply<'static> = Reply::Error(Cow::Borrowed(
@@ -507,25 +490,4 @@ const NO_TRANSACTIONS: Reply<'static> = Reply::Error(Cow::Borrowed(
      connection ends; a pipeline without a transaction works",
 ));
 
-const TOO_LARGE: Reply<'static> = Reply::Error(Cow::Borrowed(
-    "ERR the command is larger than 513 MiB in all; nothing was written; send it in parts",
-));
-
 const NOAUTH: Reply<'static> = Reply::Error(Cow::Borrowed("NOAUTH Authentication required."));
-
-fn refused(refusal: Refusal) -> Reply<'static> {
-    match refusal {
-        Refusal::NotLeader { .. } | Refusal::Unreachable => {
-            Reply::error("CLUSTERDOWN the shard has no leader here; nothing was written; try again")
-        }
-        Refusal::DiskFull => Reply::error(
-            "MISCONF the disk of this node is full: nothing was written, and writes, deletions \
-             too, are refused until there is room for a log segment; reads go on",
-        ),
-        Refusal::Busy => Reply::error("TRYAGAIN too much waits for the shard; nothing was written"),
-        Refusal::Uncertain => Reply::error(
-            "UNCERTAIN the leader went away after it had taken the command: it may or may not have \
-             taken effect",
-        ),
-    }
-}

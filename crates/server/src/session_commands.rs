@@ -3,11 +3,14 @@
 mod argument;
 mod authentication;
 mod client;
+
 mod command;
 mod config;
 mod connection;
 mod info;
 mod node;
+mod piccolo;
+mod replicas;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +48,8 @@ const SUBJECTS: &[&[SessionCommand]] = &[
     config::COMMANDS,
     command::COMMANDS,
     node::COMMANDS,
+    replicas::COMMANDS,
+    piccolo::COMMANDS,
 ];
 
 /// The command of that name, in any case.

@@ -2,22 +2,26 @@
 
 mod authentication;
 mod client;
+
 mod command;
 mod config;
 mod connection;
 mod data;
 mod info;
+mod piccolo;
 mod records;
+mod replicas;
+mod shards;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::{NodeId, Timestamp};
+use base::{ClusterId, NodeId, Timestamp};
 use cluster::{Core, Fsync, Store};
 
 use crate::clients::Client;
-use crate::server::{Config, CoreServer, NodeFacts, PeerFacts, Server};
+use crate::server::{ClusterFacts, Config, CoreServer, Links, NodeFacts, PeerFacts, Server};
 use crate::session::{Session, Step};
 
 /// A node of which only the Redis side is there.
@@ -76,7 +80,19 @@ impl Node {
             random_seed: 1,
         });
         store.set_forming("no founder was met".into());
-        let server = Server::new(config, facts, Arc::clone(&store), move || peers.clone());
+        let state = Arc::clone(&store);
+        let links = Links {
+            peers: Box::new(move || peers.clone()),
+            cluster: Box::new(move || ClusterFacts {
+                cluster_id: (state.shards() > 0).then_some(ClusterId(0xdef)),
+                state: if state.shards() > 0 { "ok" } else { "forming" },
+                voters: 3,
+            }),
+            admin: Box::new(|request| {
+                Box::pin(async move { Err(format!("ERR asked: {request:?}")) })
+            }),
+        };
+        let server = Server::new(config, facts, Arc::clone(&store), links);
         let core = CoreServer::new(Core::new(0, store), &server, Vec::new(), 1);
         Node { server, core }
     }
@@ -117,6 +133,7 @@ impl Talk {
                 Step::Flush => {}
                 Step::Close(why) => self.closed = Some(why),
                 Step::Submit(_) => panic!("there is no shard"),
+                Step::Ask(_) => panic!("nobody carries it out"),
             }
         }
         String::from_utf8(output).unwrap()

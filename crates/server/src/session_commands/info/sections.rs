@@ -176,7 +176,11 @@ pub(super) fn piccolo(shared: &Shared, fields: &mut Fields) {
     fields.put("node_name", &facts.node_name);
     fields.put("peer_address", &facts.peer_address);
     fields.put("redis_address", facts.redis_address);
-    fields.put("cluster_state", if shards > 0 { "ok" } else { "forming" });
+    let cluster = shared.cluster();
+    // Empty while the node belongs to none.
+    let id = cluster.cluster_id.map(|id| id.to_string());
+    fields.put("cluster_id", id.unwrap_or_default());
+    fields.put("cluster_state", cluster.state);
     fields.put("nodes_known", peers.len() + 1);
     fields.put("nodes_alive", alive + 1);
     fields.put("shards", shards);

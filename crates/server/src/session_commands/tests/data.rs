@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use cluster::Store;
+use cluster::{ReadGuard, Store};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::task::yield_now;
@@ -10,20 +10,24 @@ use tokio::task::yield_now;
 use super::{Node, Talk};
 use crate::session::Step;
 
-/// A node with one shard, in a folder of its own.
-struct DataNode {
-    node: Node,
+/// A node that holds data, in a folder of its own.
+pub(super) struct DataNode {
+    pub(super) node: Node,
     runtime: LocalRuntime,
     _folder: TempDir,
 }
 
 impl DataNode {
-    fn new() -> DataNode {
+    pub(super) fn new() -> DataNode {
+        DataNode::of_shards(1)
+    }
+
+    pub(super) fn of_shards(shards: u32) -> DataNode {
         let folder = TempDir::new().unwrap();
         let node = Node::new(None);
         let (log, snapshots) = (folder.path().join("log"), folder.path().join("snapshots"));
         let store = node.core.core.store();
-        Store::found(&snapshots, &log, 1 << 20, 1, 1).unwrap();
+        Store::found(&snapshots, &log, 1 << 20, shards, 1).unwrap();
         store
             .recover(&log, &snapshots, |failure| panic!("{failure}"))
             .unwrap();
@@ -33,7 +37,7 @@ impl DataNode {
             .unwrap();
         runtime.spawn_local(Rc::clone(&node.core.core).run());
         runtime.block_on(async {
-            while store.read(0).is_none() {
+            while !(0..shards).all(|shard| store.read(shard as usize).is_some()) {
                 store.tick();
                 yield_now().await;
             }
@@ -46,29 +50,49 @@ impl DataNode {
     }
 
     /// Inline commands, one a line, all in one read; what comes back.
-    fn say(&self, talk: &mut Talk, lines: &str) -> String {
+    pub(super) fn say(&self, talk: &mut Talk, lines: &str) -> String {
+        self.say_if(talk, lines, |guard| guard.still_valid())
+    }
+
+    /// As [`DataNode::say`], with somebody else to say what is up to date after it was read.
+    pub(super) fn say_if(
+        &self,
+        talk: &mut Talk,
+        lines: &str,
+        still_valid: fn(&ReadGuard<'_>) -> bool,
+    ) -> String {
         let input = lines.replace('\n', "\r\n") + "\r\n";
         let mut input = input.as_bytes();
-        let mut output = Vec::new();
+        let (mut sent, mut output) = (Vec::new(), Vec::new());
         self.runtime.block_on(async {
             while talk.closed.is_none() {
                 let mut consumed = 0;
-                let step =
-                    talk.session
-                        .take_commands(input, &mut consumed, &mut output, &talk.core);
+                sent.append(&mut output);
+                let step = talk.session.take_commands_if(
+                    input,
+                    &mut consumed,
+                    &mut output,
+                    &talk.core,
+                    still_valid,
+                );
                 input = &input[consumed..];
                 match step {
                     Step::NeedsInput => break,
                     Step::Flush => {}
                     Step::Close(why) => talk.closed = Some(why),
-                    Step::Submit(commands) => {
-                        let response = talk.core.core.submit(0, commands).await;
-                        talk.session.answer(&response.outcome, &mut output);
+                    Step::Submit(mut batch) => {
+                        batch.submit(&talk.core.core).await;
+                        talk.session.answer(batch, &mut output, &talk.core);
+                    }
+                    Step::Ask(request) => {
+                        let outcome = talk.core.ask(request).await;
+                        talk.session.answer_admin(outcome, &mut output);
                     }
                 }
             }
         });
-        String::from_utf8(output).unwrap()
+        sent.append(&mut output);
+        String::from_utf8(sent).unwrap()
     }
 }
 

@@ -73,7 +73,7 @@ fn all_sections_are_there_by_default() {
 fn piccolo_tells_of_the_node_and_its_peers() {
     let expected = "# Piccolo\r\npiccolo_version:1.2.3\r\nnode_id:0000000000000abc\r\nnode_name:a\r\n\
                     peer_address:127.0.0.1:19919\r\nredis_address:127.0.0.1:6379\r\n\
-                    cluster_state:forming\r\nnodes_known:3\r\nnodes_alive:2\r\nshards:0\r\n\
+                    cluster_id:\r\ncluster_state:forming\r\nnodes_known:3\r\nnodes_alive:2\r\nshards:0\r\n\
                     shards_led:0\r\nfsync:everysec\r\n\
                     peer0:name=b,address=127.0.0.1:19920,state=connected,rtt_us=120\r\n\
                     peer1:name=c_d  role:slave,address=127.0.0.1:19920,state=connected,rtt_us=-1\r\n";

@@ -44,7 +44,9 @@ fn every_record_is_complete() {
         }
         let connection = spec.acl_categories().contains(Categories::CONNECTION);
         assert!(
-            !connection || matches!(spec.group, "connection" | "server"),
+            !connection
+                || matches!(spec.group, "connection" | "server" | "cluster")
+                || name == "wait",
             "{name}"
         );
     }
