@@ -79,6 +79,14 @@ impl<'a> Fields<'a> {
         Ok((fields, bytes.len() - front.0.len()))
     }
 
+    /// The fields of a record at the front of `bytes` that [`put_record`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn of_record(bytes: &'a [u8], what: &'static str) -> Result<Fields<'a>, DecodeError> {
+        Fields(bytes).record(what)
+    }
+
     /// All that is not read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.0
