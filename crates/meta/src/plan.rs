@@ -79,7 +79,9 @@ impl ObservedShard {
             .progress
             .iter()
             .filter(|progress| {
+                // One that has nothing yet is as near as any while the log is short.
                 progress.active
+                    && progress.matched > 0
                     && progress.matched.saturating_add(Self::CAUGHT_UP_ENTRIES) >= status.last
             })
             .map(|progress| progress.replica)

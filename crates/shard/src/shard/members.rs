@@ -108,7 +108,9 @@ impl Shard {
                 }
                 let progress = self.raft.raft.prs().get(replica.0);
                 let matched = progress.map_or(0, |progress| progress.matched);
-                if matched + CAUGHT_UP_ENTRIES < self.last_index() {
+                // Without what the log begins with it still waits for a snapshot, however short the log is.
+                let needs_snapshot = matched < self.raft.store().base().max(1);
+                if needs_snapshot || matched + CAUGHT_UP_ENTRIES < self.last_index() {
                     return Err(ChangeRefused::NotCaughtUp);
                 }
             }

@@ -38,6 +38,8 @@ fn a_replica_is_added_filled_and_given_a_vote() {
     let promote = MemberChange::Promote {
         replica: ReplicaId(2),
     };
+    let early = world.replica(leader).shard.change_members(promote);
+    assert_eq!(early, Err(ChangeRefused::NotCaughtUp));
     world.make_snapshot(leader);
     world.run(Duration::from_millis(300));
     assert!(world.fetch(2));
