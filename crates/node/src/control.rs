@@ -142,6 +142,8 @@ pub struct Control {
     /// The replicas that this node has, or was told to have.
     local: BTreeSet<(ShardId, ReplicaId)>,
     leaders: BTreeMap<ShardId, Leader>,
+    /// The epoch of the last map that came from this node's replica of shard 0.
+    applied_epoch: u64,
     /// The highest term of shard 0 in which orders were heard.
     orders_term: u64,
     round_trips: BTreeMap<NodeId, Duration>,
@@ -151,6 +153,8 @@ pub struct Control {
     forming: Option<String>,
     /// As told.
     state: Option<ClusterState>,
+    /// Whether it may be another one by now.
+    state_is_stale: bool,
 }
 
 impl Control {
@@ -189,12 +193,14 @@ impl Control {
             own: None,
             local: BTreeSet::new(),
             leaders: BTreeMap::new(),
+            applied_epoch: 0,
             orders_term: 0,
             round_trips: BTreeMap::new(),
             balancer: Balancer::default(),
             asked: Asked::default(),
             forming: None,
             state: None,
+            state_is_stale: true,
             config,
         })
     }
@@ -230,6 +236,7 @@ impl Control {
             ControlInput::Tick => {}
             ControlInput::Map(map) => {
                 self.map_is_current |= map.epoch >= self.epoch();
+                self.applied_epoch = map.epoch;
                 self.adopt(map, actions);
             }
             ControlInput::Status(status) => self.hear_own_status(status, actions),
@@ -248,7 +255,9 @@ impl Control {
         if self.cluster.is_none() {
             self.form(now, actions);
         }
-        self.tell_state(actions);
+        if std::mem::take(&mut self.state_is_stale) {
+            self.tell_state(actions);
+        }
         if let Some(stop) = actions
             .iter()
             .position(|action| matches!(action, Action::Stop(_)))
@@ -288,11 +297,19 @@ impl Control {
             Ok(Some(message)) => message,
             Ok(None) => return,
             Err(error) => {
-                return self.log(
-                    true,
-                    format!("node {from} sent a message that cannot be read: {error}"),
-                    actions,
-                );
+                // Each would come again every second.
+                let is_first = self
+                    .peers
+                    .get_mut(from)
+                    .is_some_and(|peer| !std::mem::replace(&mut peer.is_garbled, true));
+                if is_first {
+                    let text = format!(
+                        "{} sends messages that cannot be read: {error}",
+                        self.title(from)
+                    );
+                    self.log(true, text, actions);
+                }
+                return;
             }
         };
         let is_fellow = self.cluster.is_some_and(|cluster| {
@@ -329,6 +346,7 @@ impl Control {
     }
 
     fn each_second(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        self.state_is_stale = true;
         self.introduce_to_all(actions);
         self.dial(actions);
         self.rejoin(now, actions);

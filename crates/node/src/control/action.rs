@@ -76,12 +76,12 @@ pub enum Action {
 /// What is wanted of a shard on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardOrder {
-    /// This node is to have that replica, empty at first.
+    /// This node is to have that replica, empty at first. May come again for one that is there.
     Create {
         /// Never used before.
         replica: ReplicaId,
     },
-    /// This node no longer has that replica.
+    /// This node no longer has that replica. May come again for one that is gone.
     Destroy {
         /// Which.
         replica: ReplicaId,

@@ -177,6 +177,17 @@ impl Control {
             },
             AdminCommand::NodeDrain(wanted) => {
                 let node = find(&map, &wanted)?;
+                let others = map
+                    .nodes
+                    .iter()
+                    .any(|(&other, entry)| other != node && entry.state == NodeState::Member);
+                if !others {
+                    return Err(format!(
+                        "ERR node {} is the last one that may lead, so it cannot be drained; let another node \
+                         join first",
+                        map.nodes[&node].name
+                    ));
+                }
                 self.set_state(&map, node, NodeState::Draining, now, actions)?;
                 let leaders = self.leaderships(node);
                 json!({

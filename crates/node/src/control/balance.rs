@@ -67,7 +67,7 @@ impl Control {
             .changes
             .retain(|_, under_way| now < under_way.until);
         self.balancer.moves.retain(|_, (_, until)| now < *until);
-        if !self.leads_meta() {
+        if !self.knows_the_map() {
             return;
         }
         let Some(map) = &self.map else { return };
@@ -86,6 +86,16 @@ impl Control {
             self.carry_out(step, now, actions);
         }
         self.let_go_of_replaced(&observed, now, actions);
+    }
+
+    /// Whether this node leads shard 0 and its map has all that was decided before. With an older one a
+    /// replica that was removed might be added again.
+    fn knows_the_map(&self) -> bool {
+        let has_applied = self.leading(META).is_some_and(|(node, leading)| {
+            // A leader has members once it has applied an entry of its own term.
+            node == self.node() && leading.membership.is_some()
+        });
+        has_applied && self.applied_epoch == self.epoch()
     }
 
     fn observed(&self, now: Duration) -> Observed {
@@ -112,7 +122,9 @@ impl Control {
 
     fn carry_out(&mut self, step: Step, now: Duration, actions: &mut Vec<Action>) {
         match step {
-            Step::Change(change) => self.change(change, Purpose::Plan, now, actions),
+            Step::Change(change) => {
+                self.change(change, Purpose::Plan, now, actions);
+            }
             Step::AddLearner {
                 shard,
                 replica,
@@ -133,6 +145,9 @@ impl Control {
         let (Some(leader), Some(meta)) = (self.leaders.get(&shard), self.leaders.get(&META)) else {
             return;
         };
+        if meta.term < self.orders_term {
+            return;
+        }
         if leader.node == self.node() {
             actions.push(Action::Shard { shard, order });
         } else if self.peers.is_alive(leader.node) {
@@ -165,21 +180,21 @@ impl Control {
         }
     }
 
-    /// Orders a change of the map, unless the same is under way.
+    /// Orders a change of the map, unless the same is under way. Tells whether it did.
     pub(super) fn change(
         &mut self,
         change: Change,
         purpose: Purpose,
         now: Duration,
         actions: &mut Vec<Action>,
-    ) {
+    ) -> bool {
         let balancer = &mut self.balancer;
         let is_under_way = balancer
             .changes
             .values()
             .any(|under_way| under_way.change == change);
         if is_under_way || balancer.changes.len() >= CHANGES_MAX {
-            return;
+            return false;
         }
         balancer.next_ticket += 1;
         let under_way = UnderWay {
@@ -195,6 +210,7 @@ impl Control {
                 change,
             },
         });
+        true
     }
 
     pub(super) fn change_done(
@@ -252,14 +268,11 @@ impl Control {
             })
             .collect();
         for (node, text) in replaced {
-            self.log(true, text, actions);
             let state = NodeState::Leaving;
-            self.change(
-                Change::SetState { node, state },
-                Purpose::Plan,
-                now,
-                actions,
-            );
+            let change = Change::SetState { node, state };
+            if self.change(change, Purpose::Plan, now, actions) {
+                self.log(true, text, actions);
+            }
         }
     }
 }

@@ -63,7 +63,8 @@ pub enum ControlInput {
     },
     /// Some time has passed: about a heartbeat, at most a second.
     Tick,
-    /// The replica of shard 0 on this node has applied this map.
+    /// The replica of shard 0 on this node has applied this map. Told before a status in which that
+    /// replica leads and has members.
     Map(ClusterMap),
     /// What this node has to tell of itself. Told each second from the moment on at which its replicas have
     /// started, and when the leader of a shard has changed. The epoch in it does not matter.

@@ -121,7 +121,8 @@ impl Control {
                 node,
                 answer_to: from,
             };
-            return self.change(Change::join(founder), purpose, now, actions);
+            self.change(Change::join(founder), purpose, now, actions);
+            return;
         }
         match self.meta_leader() {
             Some(leader) if node == from && leader != from && self.peers.is_alive(leader) => {

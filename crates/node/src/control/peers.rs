@@ -22,6 +22,8 @@ pub(super) struct Peer {
     pub(super) introduction: Option<Introduction>,
     /// What it told last; of the life of this connection.
     pub(super) status: Option<NodeStatus>,
+    /// Whether it has sent something that cannot be read.
+    pub(super) is_garbled: bool,
 }
 
 impl Peer {
@@ -54,6 +56,7 @@ impl Peers {
             lost_at: None,
             introduction: None,
             status: None,
+            is_garbled: false,
             info,
         };
         self.0.insert(peer.info.node, peer);

@@ -55,10 +55,7 @@ impl Control {
                     NodeState::Draining => "draining",
                     NodeState::Leaving => "leaving",
                 };
-                let status = self
-                    .statuses()
-                    .find(|(of, _)| *of == node)
-                    .map(|(_, status)| status);
+                let status = self.status_of(node);
                 let led = self
                     .leaders
                     .values()
@@ -162,10 +159,7 @@ impl Control {
         member: &Member,
         leading: Option<&ReplicaStatus>,
     ) -> Value {
-        let own = self
-            .replicas()
-            .map(|(_, status)| status)
-            .find(|status| status.shard == shard && status.replica == member.replica);
+        let own = self.replica_on(member.node, shard, member.replica);
         let lag = leading.and_then(|leading| {
             if leading.replica == member.replica {
                 return Some(0);

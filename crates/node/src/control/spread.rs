@@ -200,6 +200,27 @@ impl Control {
         own.chain(theirs)
     }
 
+    /// What a node told last, if it counts.
+    pub(super) fn status_of(&self, node: NodeId) -> Option<&NodeStatus> {
+        if node == self.node() {
+            return self.own.as_ref();
+        }
+        self.peers.get(node)?.status.as_ref()
+    }
+
+    /// What a node told of a replica last, if it counts.
+    pub(super) fn replica_on(
+        &self,
+        node: NodeId,
+        shard: ShardId,
+        replica: ReplicaId,
+    ) -> Option<&ReplicaStatus> {
+        let replicas = &self.status_of(node)?.replicas;
+        let key = |status: &ReplicaStatus| (status.shard, status.replica);
+        let found = replicas.binary_search_by_key(&(shard, replica), key);
+        found.ok().map(|at| &replicas[at])
+    }
+
     pub(super) fn replicas(&self) -> impl Iterator<Item = (NodeId, &ReplicaStatus)> {
         self.statuses()
             .flat_map(|(node, status)| status.replicas.iter().map(move |replica| (node, replica)))
@@ -246,6 +267,7 @@ impl Control {
             }
         }
         self.leaders = leaders;
+        self.state_is_stale = true;
     }
 
     /// The node that leads shard 0, as far as this one knows.
@@ -270,9 +292,8 @@ impl Control {
             .leaders
             .get(&shard)
             .filter(|leader| leader.is_certain)?;
-        self.replicas().find(|(node, status)| {
-            *node == leader.node && status.shard == shard && status.replica == leader.replica
-        })
+        let status = self.replica_on(leader.node, shard, leader.replica)?;
+        Some((leader.node, status))
     }
 
     pub(super) fn cluster_state(&self) -> ClusterState {

@@ -73,6 +73,8 @@ fn the_last_node_cannot_be_removed() {
     let refused = network.ask(0, NodeRemove("node-0".into())).unwrap_err();
     assert!(refused.starts_with("ERR node"), "{refused}");
     assert!(refused.contains("the last one"), "{refused}");
+    let refused = network.ask(0, NodeDrain("node-0".into())).unwrap_err();
+    assert!(refused.contains("the last one"), "{refused}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::{Incarnation, Moment, NodeId, ReplicaId, ShardId, Timestamp};
-use meta::{Change, ClusterMap, Founder, NodeStatus, ReplicaStatus, Role};
+use meta::{Change, ClusterMap, Founder, Membership, NodeStatus, ReplicaStatus, Role};
 
 use super::network::{DOWN_AFTER, Network, address};
 use crate::control::message::Message;
@@ -55,6 +55,7 @@ struct Member {
     control: Control,
     map: ClusterMap,
     actions: Vec<Action>,
+    now: Moment,
 }
 
 const AT: Moment = Moment {
@@ -83,6 +84,7 @@ impl Member {
             control: Control::new(config, restored, AT).unwrap(),
             map,
             actions: Vec::new(),
+            now: AT,
         };
         member.hear(ControlInput::Greeted(PeerInfo {
             node: NodeId(1),
@@ -95,7 +97,19 @@ impl Member {
     }
 
     fn hear(&mut self, input: ControlInput) {
-        self.control.handle(AT, input, &mut self.actions);
+        self.control.handle(self.now, input, &mut self.actions);
+    }
+
+    /// What is ordered of shard 0 in the next second.
+    fn orders(&mut self) -> Vec<ShardOrder> {
+        self.now.monotonic += Duration::from_secs(1);
+        self.actions.clear();
+        self.hear(ControlInput::Tick);
+        let orders = self.actions.iter().filter_map(|action| match action {
+            Action::Shard { order, .. } => Some(order.clone()),
+            _ => None,
+        });
+        orders.collect()
     }
 
     fn hear_map(&mut self) {
@@ -253,6 +267,27 @@ fn orders_of_a_leader_that_was_deposed_are_not_heard() {
         };
         assert_eq!(member.actions.contains(&heard), is_heard, "{term}");
     }
+}
+
+#[test]
+fn nothing_is_planned_with_a_map_that_shard_0_has_not_applied_here() {
+    let mut member = Member::new(1, true);
+    let replica = member.allocate();
+    member.control.map = Some(member.map.clone());
+    let mut own = status(&[(0, replica.0)]);
+    own.replicas[0].leads = true;
+    member.hear(ControlInput::Status(own.clone()));
+    let map = member.map.clone();
+    assert_eq!(member.orders(), []);
+    member.hear(ControlInput::Map(map));
+    assert_eq!(member.orders(), [], "no entry of its term is applied");
+    own.replicas[0].membership = Some(Membership::new([meta::Member {
+        replica,
+        node: NodeId(9),
+        role: Role::Voter,
+    }]));
+    member.hear(ControlInput::Status(own));
+    assert_ne!(member.orders(), []);
 }
 
 #[test]
