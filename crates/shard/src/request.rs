@@ -27,7 +27,8 @@ pub struct Response {
     /// once they have grown over [`Response::LIMIT_BYTES`]; all writes took effect even so, and the
     /// connection that waits must end.
     pub outcome: Result<Vec<Reply<'static>>, Refusal>,
-    /// The request's commands, emptied, so that their memory can be used again.
+    /// The request's commands, emptied, so that their memory can be used again. After
+    /// [`Refusal::NotLeader`] they are as they were: it may be asked for elsewhere.
     pub commands: Commands,
 }
 

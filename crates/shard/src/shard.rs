@@ -530,6 +530,13 @@ impl Shard {
         }
     }
 
+    /// The replica goes away, and those who wait are told: what became of their entries is uncertain.
+    pub fn close(mut self, effects: &mut Effects) {
+        self.in_flight.skip(u64::MAX, effects);
+        let refusal = Refusal::NotLeader { leader: None };
+        Self::refuse(self.reads.reset(), refusal, effects);
+    }
+
     fn record_hard_state(&mut self, effects: &mut Effects) {
         let HardState {
             term, vote, commit, ..
