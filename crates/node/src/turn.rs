@@ -1,21 +1,44 @@
 //! The turns that a shard takes on this node: its replica, if it has one, and the way to the leader.
 //!
-//! A driver gathers [`Inputs`] and calls [`Turn::run`]; what is to be done outside is in [`Outputs`], and
-//! log, keyspace, clock and chance are reached through [`Outside`].
+//! A driver gathers [`Inputs`] and calls [`Turn::run`]; what is to be done elsewhere is in [`Outputs`],
+//! and log, keyspace, clock and chance are reached through [`Outside`].
+//!
+//! The life of a request:
+//! 1. A session of this node has it in [`Inputs::requests`], or another node forwarded it:
+//!    [`FromPeer::Forward`].
+//! 2. If the replica here leads, it is proposed with all others that came, or waits there for the lease
+//!    or a majority if it only reads. Its answer is in [`Outputs::responses`], or goes back to the node
+//!    that it came from.
+//! 3. If not, one of another node is refused: that node is told who leads. One of a session here goes to
+//!    that leader; the rules are those of `routes`.
+//!
+//! Invariants:
+//! - Each request of a session gets one response.
+//! - A request that writes is handed to a log once at most. Whether it was is never guessed.
 
+mod guests;
+mod hand_over;
+mod inputs;
+mod orders;
+mod outside;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use base::{Moment, NodeId, ReplicaId, ShardId};
-use keyspace::{Discarded, Keyspace};
-use shard::{Commands, Request, Response, Shard, SnapshotMeta};
+use base::{NodeId, ReplicaId, ShardId};
+use meta::{ReplicaProgress, ReplicaStatus};
+use shard::{Effects, Mark, Refusal, Request, Response, Shard};
 use wal::WalError;
 
-use crate::wire::{Outbox, Outcome};
-
-/// Counts what was handed to the log of a node. All up to a number is durable once
-/// [`Outside::durable`] has reached it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogNumber(pub u64);
+use guests::{Guests, is_guest};
+use hand_over::HandOver;
+pub use inputs::{FromPeer, Inputs, Order};
+use outside::TurnClock;
+pub use outside::{LogNumber, Outputs, Outside};
+use routes::{Routes, refused};
 
 /// What a turn is told when it is made.
 #[derive(Clone, Debug)]
@@ -32,165 +55,73 @@ pub struct TurnConfig {
     pub election: Duration,
     /// Whether reads may be served under a lease; otherwise a round of messages confirms them.
     pub lease: bool,
-    /// What the election timeouts of replicas that are created here are drawn from.
-    pub seed: u64,
-    /// The seed of the hash of keyspaces that are created here.
+    /// The seed of the hash of the keyspaces of replicas that are created here.
     pub hash_seed: u64,
-    /// The commands of requests that wait for a leader or for an answer from another node may take so
-    /// many bytes, and those that other nodes forwarded here as many again. Above that requests are
-    /// refused.
+    /// Requests of sessions that wait for the leader, or for its answer, may take so many bytes, and
+    /// those that other nodes forwarded here as many again; above that requests are refused.
     pub forward_limit_bytes: usize,
-}
-
-/// What has come in for a shard since its last turn. The turn takes out what it deals with.
-#[derive(Default)]
-pub struct Inputs {
-    /// About half a heartbeat has passed. What is to happen some time after something happens at ticks.
-    pub tick: bool,
-    /// Of sessions on this node; the tickets are below 2^63.
-    pub requests: Vec<Request>,
-    /// In the order in which it came.
-    pub from_peers: Vec<FromPeer>,
-    /// What control, the transfer of snapshots and whoever stops the node want.
-    pub orders: Vec<Order>,
-}
-
-/// What the connections to other nodes bring.
-#[derive(Debug)]
-pub enum FromPeer {
-    /// A message of a replica.
-    Raft {
-        /// Its node.
-        from: NodeId,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// Commands of sessions on another node.
-    Forward {
-        /// The node.
-        from: NodeId,
-        /// Comes back with the outcome.
-        id: u64,
-        /// The commands, checked.
-        commands: Commands,
-    },
-    /// What became of commands that were forwarded.
-    Forwarded {
-        /// By this node.
-        from: NodeId,
-        /// Which forward this answers.
-        id: u64,
-        /// What became of it.
-        outcome: Outcome,
-    },
-    /// A payload of the outbox could not be queued for sending, so it is certain that it did not arrive.
-    Unsent {
-        /// Whom it was for.
-        to: NodeId,
-        /// As the [`Parcel`](crate::wire::Parcel) had it.
-        forwards: std::ops::Range<u64>,
-    },
-    /// The connection was lost, and with it perhaps payloads of either side.
-    Lost(NodeId),
-    /// There is a connection.
-    Greeted(NodeId),
-}
-
-/// What is wanted of a shard.
-pub enum Order {
-    /// Leadership goes to that replica, if this one leads.
-    Lead(ReplicaId),
-    /// Leadership goes to whichever replica can take it, for this node is about to stop.
-    HandOver,
-    /// That node is said to lead, or nobody is.
-    Hint {
-        /// The node.
-        leader: Option<NodeId>,
-    },
-    /// The nodes that have replicas, as far as the map knows: one of them can tell who leads.
-    Placed(Vec<NodeId>),
-    /// A snapshot of the replica is complete on this node's disk.
-    SnapshotMade {
-        /// What it holds.
-        meta: SnapshotMeta,
-        /// How large it is.
-        bytes: u64,
-    },
-    /// A snapshot of another replica has arrived, is on this node's disk, and is loaded.
-    Install {
-        /// What it holds.
-        meta: SnapshotMeta,
-        /// The state.
-        keyspace: Box<Keyspace>,
-    },
-    /// The snapshot that [`Outputs::fetch`] asked for cannot be had.
-    FetchFailed,
-    /// This node is to have that replica, empty at first.
-    Create {
-        /// Never used before.
-        replica: ReplicaId,
-    },
-    /// This node no longer has that replica.
-    Destroy {
-        /// Which.
-        replica: ReplicaId,
-    },
-}
-
-/// What a turn wants done. The driver empties it.
-#[derive(Default)]
-pub struct Outputs {
-    /// Answers for sessions of this node.
-    pub responses: Vec<Response>,
-    /// What goes to other nodes.
-    pub outbox: Outbox,
-    /// What is best dropped on another thread.
-    pub discarded: Vec<Discarded>,
-    /// A follower needs a snapshot and there is none that is new enough: one is to be made.
-    pub wants_snapshot: bool,
-}
-
-/// What lies around a turn: the log, the keyspace, the clock.
-pub trait Outside {
-    /// The time now.
-    fn now(&mut self) -> Moment;
-    /// Chance.
-    fn draw(&mut self) -> u64;
-    /// Takes the records, in order, and leaves the buffer empty. Tells their number and whether they
-    /// are durable already, as far as the setting asks.
-    ///
-    /// # Errors
-    /// With [`WalError::NoRoom`] nothing was taken and the same may be tried again. After any other
-    /// error, [`Outside::fail`] is told.
-    fn append(&mut self, records: &mut Vec<u8>) -> Result<(LogNumber, bool), WalError>;
-    /// All records up to here are durable.
-    fn durable(&self) -> LogNumber;
-    /// Whether so many bytes of commands may be appended.
-    fn has_room(&self, bytes: usize) -> bool;
-    /// Whether the disk is known to be full.
-    fn is_full(&self) -> bool;
-    /// Whether so much waits for the log that more should wait elsewhere.
-    fn is_congested(&self) -> bool;
-    /// The log can no longer be written: nothing may be acknowledged from now on.
-    fn fail(&mut self, failure: &WalError);
-    /// Runs `work` on the shard's keyspace, and nothing else at the same time.
-    fn write_keyspace<R>(&mut self, work: impl FnOnce(&mut Keyspace) -> R) -> R;
-    /// Runs `work` on the shard's keyspace.
-    fn read_keyspace<R>(&mut self, work: impl FnOnce(&Keyspace) -> R) -> R;
 }
 
 /// One shard on this node.
 pub struct Turn {
     config: TurnConfig,
     shard: Option<Shard>,
+    effects: Effects,
+    /// What was handed to the log and is not known to be durable, oldest first.
+    unpersisted: VecDeque<Unpersisted>,
+    /// Replicas that are gone and whose records that say so are not handed to the log yet.
+    forgotten: Vec<ReplicaId>,
+    log_state: LogState,
+    /// Expired keys wait to be swept.
+    sweeping: bool,
+    routes: Routes,
+    guests: Guests,
+    hand_over: HandOver,
+    /// Whom the replica believed to lead when it was last asked, and in which term.
+    seen: Option<(Option<NodeId>, u64)>,
 }
+
+struct Unpersisted {
+    number: LogNumber,
+    mark: Option<Mark>,
+    forgotten: Vec<ReplicaId>,
+}
+
+/// Whether the log takes the shard's records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LogState {
+    Takes,
+    /// The disk is full. The records that it did not take wait in the effects, and with them all that
+    /// would come after.
+    Full,
+    /// It was damaged. The process is about to end; until then nothing moves.
+    Failed,
+}
+
+/// At most this many entries that only sweep are made in one turn.
+const SWEEPS: u32 = 32;
+
+/// Requests are put into one entry until it is this large.
+const ENTRY_BYTES: usize = 16 << 20;
+
+/// Requests are proposed until those that wait for their entries take this much.
+const IN_FLIGHT_BYTES: usize = 64 << 20;
 
 impl Turn {
     /// A shard of which this node has no replica yet.
     pub fn new(config: TurnConfig) -> Turn {
         Turn {
+            routes: Routes::new(&config),
             config,
             shard: None,
+            effects: Effects::default(),
+            unpersisted: VecDeque::new(),
+            forgotten: Vec::new(),
+            log_state: LogState::Takes,
+            sweeping: false,
+            guests: Guests::default(),
+            hand_over: HandOver::default(),
+            seen: None,
         }
     }
 
@@ -200,12 +131,441 @@ impl Turn {
     }
 
     /// The replica of this node comes up; its state is the keyspace outside.
+    ///
+    /// # Panics
+    /// If there is one already.
     pub fn set_replica(&mut self, shard: Shard) {
+        assert!(self.shard.is_none(), "a node has one replica of a shard");
         self.shard = Some(shard);
+        self.seen = None;
     }
 
     /// The replica of this node, if it has one.
     pub fn shard(&self) -> Option<&Shard> {
         self.shard.as_ref()
+    }
+
+    /// Whether the replica of this node leads.
+    pub fn leads(&self) -> bool {
+        self.shard.as_ref().is_some_and(Shard::is_leader)
+    }
+
+    /// The node that leads, as far as is known here.
+    pub fn leader(&self) -> Option<NodeId> {
+        match self.leads() {
+            true => Some(self.config.node),
+            false => self.routes.leader(),
+        }
+    }
+
+    /// What other nodes are told of the replica.
+    pub fn status(&self) -> Option<ReplicaStatus> {
+        let shard = self.shard.as_ref()?;
+        let leads = shard.is_leader();
+        let progress = shard.progress().into_iter();
+        Some(ReplicaStatus {
+            shard: self.config.shard,
+            replica: shard.replica(),
+            leads,
+            leader: shard.leader().map(|leader| leader.replica),
+            term: shard.term(),
+            last: shard.last_index(),
+            commit: shard.committed(),
+            applied: shard.applied(),
+            membership: leads.then(|| shard.membership().clone()),
+            progress: progress
+                .map(|progress| ReplicaProgress {
+                    replica: progress.replica,
+                    matched: progress.matched,
+                    active: progress.active,
+                })
+                .collect(),
+            change_pending: leads && shard.change_pending(),
+        })
+    }
+
+    /// Takes one turn. Tells whether there is more to do; then another is to come soon. Requests that
+    /// cannot be taken now stay among the inputs.
+    pub fn run(
+        &mut self,
+        inputs: &mut Inputs,
+        outside: &mut impl Outside,
+        out: &mut Outputs,
+    ) -> bool {
+        if self.log_state == LogState::Failed {
+            return false;
+        }
+        let mut clock = TurnClock::default();
+        let tick = std::mem::take(&mut inputs.tick);
+        self.note_durable(outside.durable(), out);
+        if tick {
+            self.tick(clock.now(outside).monotonic, out);
+        }
+        if !inputs.from_peers.is_empty() {
+            let now = clock.now(outside).monotonic;
+            for news in inputs.from_peers.drain(..) {
+                self.hear(news, now, &mut inputs.requests, out);
+            }
+        }
+        for order in inputs.orders.drain(..) {
+            self.obey(order, &mut clock, outside, out);
+        }
+        self.note_leader();
+        if self.routes.has_waiting() && self.leads() {
+            self.routes.give_to_replica(&mut inputs.requests);
+        }
+        if !inputs.requests.is_empty() {
+            self.take_requests(&mut inputs.requests, &mut clock, outside, out);
+        }
+        if !self.settle(tick, &mut clock, outside) {
+            return false;
+        }
+        if self.shard.as_ref().is_some_and(Shard::has_reads) {
+            self.read(outside);
+            if !self.settle(false, &mut clock, outside) {
+                return false;
+            }
+        }
+        self.note_leader();
+        self.hand_out(&mut clock, outside, out);
+        if self.routes.is_due() && !self.leads() {
+            let now = clock.now(outside).monotonic;
+            self.routes.send(now, || outside.draw(), &mut out.outbox);
+        }
+        self.has_more(&inputs.requests, &mut clock, outside)
+    }
+
+    /// Whether another turn would do something that this one has not.
+    fn has_more(
+        &mut self,
+        requests: &[Request],
+        clock: &mut TurnClock,
+        outside: &mut impl Outside,
+    ) -> bool {
+        (self.routes.has_waiting() && self.leads())
+            || (!requests.is_empty() && !self.must_wait(clock, outside))
+    }
+
+    fn note_durable(&mut self, durable: LogNumber, out: &mut Outputs) {
+        let mut persisted = None;
+        while let Some(first) = self
+            .unpersisted
+            .pop_front_if(|first| first.number <= durable)
+        {
+            persisted = first.mark.or(persisted);
+            out.destroyed.extend(first.forgotten);
+        }
+        if let (Some(mark), Some(shard)) = (persisted, &mut self.shard) {
+            shard.persisted(mark);
+        }
+    }
+
+    fn tick(&mut self, now: Duration, out: &mut Outputs) {
+        if let Some(shard) = &mut self.shard {
+            shard.tick(now, &mut self.effects);
+            self.hand_over.tick(shard, &self.config, now);
+        }
+        let has_replica = self.shard.is_some();
+        self.routes.tick(now, has_replica, &mut out.responses);
+    }
+
+    fn hear(
+        &mut self,
+        news: FromPeer,
+        now: Duration,
+        requests: &mut Vec<Request>,
+        out: &mut Outputs,
+    ) {
+        match news {
+            FromPeer::Raft { from, bytes } => {
+                if let Some(shard) = &mut self.shard
+                    && let Err(error) = shard.step(now, from, &bytes)
+                {
+                    out.complaints.push((from, error));
+                }
+            }
+            FromPeer::Forward { from, id, commands } => {
+                let limit = self.config.forward_limit_bytes;
+                match self.guests.admit(from, id, commands, limit) {
+                    Ok(request) => requests.push(request),
+                    Err(refusal) => {
+                        let shard = self.config.shard;
+                        out.outbox.put_forwarded(from, shard, id, &Err(refusal));
+                    }
+                }
+            }
+            FromPeer::Forwarded { from, id, outcome } => {
+                self.routes.forwarded(from, id, outcome, &mut out.responses);
+            }
+            FromPeer::Unsent { to, forwards } => self.routes.unsent(to, forwards),
+            FromPeer::Lost(node) => {
+                if let Some(shard) = &mut self.shard {
+                    shard.lost(now, node);
+                }
+                self.guests.lost(node);
+                self.routes.lost(node, &mut out.responses);
+            }
+            FromPeer::Greeted(_) => {
+                // The leader may be there: whom the replica follows is to be looked at anew.
+                self.seen = None;
+                self.routes.greeted();
+            }
+        }
+    }
+
+    /// Whom the replica here follows now is news for those who wait.
+    fn note_leader(&mut self) {
+        let Some(shard) = &self.shard else { return };
+        let leader = match shard.is_leader() {
+            true => Some(self.config.node),
+            false => shard.leader().map(|leader| leader.node),
+        };
+        let seen = Some((leader, shard.term()));
+        if self.seen != seen {
+            self.seen = seen;
+            self.routes.believe(leader);
+        }
+    }
+
+    /// Whether requests cannot be dealt with now, though later.
+    fn must_wait(&mut self, clock: &mut TurnClock, outside: &mut impl Outside) -> bool {
+        let Some(shard) = &self.shard else {
+            return false;
+        };
+        if self.hand_over.is_under_way() {
+            let now = clock.now(outside).monotonic;
+            if self.hand_over.holds_requests(shard, now) {
+                return true;
+            }
+        }
+        shard.is_leader()
+            && ((outside.is_congested() && !outside.is_full())
+                || shard.in_flight_bytes() > IN_FLIGHT_BYTES)
+    }
+
+    fn take_requests(
+        &mut self,
+        requests: &mut Vec<Request>,
+        clock: &mut TurnClock,
+        outside: &mut impl Outside,
+        out: &mut Outputs,
+    ) {
+        if self.must_wait(clock, outside) {
+            self.refuse_excess(requests, out);
+            return;
+        }
+        match &mut self.shard {
+            Some(shard) if shard.is_leader() => {
+                let (mut size, mut all_write) = (0, true);
+                let fitting = requests.iter().take_while(|request| {
+                    let fits = size < ENTRY_BYTES;
+                    if fits {
+                        size += request.commands.size_bytes();
+                        all_write &= request.commands.has_writes();
+                    }
+                    fits
+                });
+                let fitting = fitting.count();
+                let rest = match fitting == requests.len() {
+                    true => Vec::new(),
+                    false => requests.split_off(fitting),
+                };
+                let mut writes = std::mem::replace(requests, rest);
+                if !all_write {
+                    let writing = |request: &mut Request| !request.commands.has_writes();
+                    let reads = writes.extract_if(.., writing).collect();
+                    shard.read(reads, &mut self.effects);
+                    if writes.is_empty() {
+                        return;
+                    }
+                }
+                if self.log_state == LogState::Takes && outside.has_room(size) {
+                    let now = clock.now(outside);
+                    shard.propose(now, outside.draw(), writes, &mut self.effects);
+                } else {
+                    Shard::refuse(writes, Refusal::DiskFull, &mut self.effects);
+                }
+            }
+            _ => {
+                let now = clock.now(outside).monotonic;
+                for request in requests.drain(..) {
+                    if is_guest(request.ticket) {
+                        let leader = self.routes.leader();
+                        let refusal = Refusal::NotLeader { leader };
+                        self.effects.responses.push(refused(request, refusal));
+                    } else {
+                        self.routes.add(request, now, &mut out.responses);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What waits here takes no more than so much either.
+    fn refuse_excess(&mut self, requests: &mut Vec<Request>, out: &mut Outputs) {
+        let limit = 2 * self.config.forward_limit_bytes;
+        let mut size = 0;
+        let fitting = requests.iter().take_while(|request| {
+            let fits = size <= limit;
+            size += request.commands.size_bytes();
+            fits
+        });
+        let fitting = fitting.count();
+        for request in requests.drain(fitting..) {
+            let response = refused(request, Refusal::Busy);
+            if is_guest(response.ticket) {
+                self.answer_guest(&response, out);
+            } else {
+                self.routes.answered_here(response.ticket);
+                out.responses.push(response);
+            }
+        }
+    }
+
+    /// Has the replica do all that it can, and the log take what there is for it. Tells whether things
+    /// may go on.
+    fn settle(&mut self, tick: bool, clock: &mut TurnClock, outside: &mut impl Outside) -> bool {
+        let effects = &mut self.effects;
+        let mut sweeps = 0;
+        let mut retries = tick;
+        loop {
+            let mut has_committed = false;
+            if let Some(shard) = &mut self.shard {
+                // A look at each tick finds expired keys; from then on it goes on until none is left, a
+                // limited number at a time.
+                let may_sweep = (tick || self.sweeping) && shard.is_idle() && sweeps < SWEEPS;
+                if may_sweep && self.log_state == LogState::Takes && outside.has_room(0) {
+                    let now = clock.now(outside);
+                    self.sweeping =
+                        outside.read_keyspace(|keyspace| shard.wants_sweep(keyspace, now.wall));
+                    if self.sweeping {
+                        sweeps += 1;
+                        shard.propose(now, outside.draw(), Vec::new(), effects);
+                    }
+                }
+                shard.advance(effects);
+                has_committed = shard.has_committed();
+            }
+            if !effects.records.is_empty() && (self.log_state == LogState::Takes || retries) {
+                match outside.append(&mut effects.records) {
+                    Ok((number, is_durable)) => {
+                        self.log_state = LogState::Takes;
+                        let unpersisted = Unpersisted {
+                            number,
+                            mark: effects.mark.take(),
+                            forgotten: std::mem::take(&mut self.forgotten),
+                        };
+                        match (is_durable, unpersisted.mark, &mut self.shard) {
+                            (true, Some(mark), Some(shard)) if unpersisted.forgotten.is_empty() => {
+                                shard.persisted(mark);
+                            }
+                            _ => self.unpersisted.push_back(unpersisted),
+                        }
+                        has_committed = true;
+                    }
+                    Err(WalError::NoRoom { .. }) => {
+                        // The next tick tries again.
+                        self.log_state = LogState::Full;
+                        retries = false;
+                    }
+                    Err(failure) => {
+                        self.log_state = LogState::Failed;
+                        outside.fail(&failure);
+                        return false;
+                    }
+                }
+            }
+            if !has_committed {
+                return true;
+            }
+            if let Some(shard) = &mut self.shard
+                && shard.has_committed()
+            {
+                outside.write_keyspace(|keyspace| shard.apply(keyspace, effects));
+            }
+        }
+    }
+
+    /// Answers the reads that may be answered.
+    fn read(&mut self, outside: &mut impl Outside) {
+        let Some(shard) = &mut self.shard else { return };
+        let effects = &mut self.effects;
+        // Not the turn's time: the lease is looked at now, and again when they have run.
+        let now = outside.now();
+        let random = outside.draw();
+        outside.read_keyspace(|keyspace| {
+            shard.answer_reads(now.monotonic, keyspace, now.wall, random, effects);
+        });
+        shard.confirm_reads(outside.now().monotonic, effects);
+    }
+
+    /// Empties the effects.
+    fn hand_out(&mut self, clock: &mut TurnClock, outside: &mut impl Outside, out: &mut Outputs) {
+        let shard = self.config.shard;
+        for (to, message) in self.effects.messages.drain(..) {
+            out.outbox.put_raft(to, shard, &message);
+        }
+        if !self.effects.responses.is_empty() {
+            let mut responses = std::mem::take(&mut self.effects.responses);
+            for response in responses.drain(..) {
+                if is_guest(response.ticket) {
+                    self.answer_guest(&response, out);
+                } else {
+                    self.answer(response, clock, outside, out);
+                }
+            }
+            self.effects.responses = responses;
+        }
+        out.discarded.append(&mut self.effects.discarded);
+        let replaced = self.effects.replaced.take();
+        out.replaced.extend(replaced.map(|replaced| *replaced));
+        out.changes.append(&mut self.effects.changes);
+        out.wants_snapshot = false;
+        out.fetch = None;
+        if let Some(shard) = &self.shard {
+            out.wants_snapshot = shard.wants_snapshot();
+            out.fetch = shard.incoming();
+            if std::mem::take(&mut self.effects.map_changed) {
+                out.map = shard.map().cloned();
+            }
+        }
+    }
+
+    /// The replica is done with a request of a session here.
+    fn answer(
+        &mut self,
+        mut response: Response,
+        clock: &mut TurnClock,
+        outside: &mut impl Outside,
+        out: &mut Outputs,
+    ) {
+        let is_certain = matches!(response.outcome, Err(Refusal::NotLeader { .. }));
+        if is_certain && !response.commands.is_empty() {
+            let request = Request {
+                ticket: response.ticket,
+                commands: response.commands,
+            };
+            let now = clock.now(outside).monotonic;
+            self.routes.take_back(request, now);
+            return;
+        }
+        self.routes.answered_here(response.ticket);
+        response.commands.clear();
+        out.responses.push(response);
+    }
+
+    /// The replica is done with a request of another node.
+    fn answer_guest(&mut self, response: &Response, out: &mut Outputs) {
+        let Some((node, id)) = self.guests.leave(response.ticket) else {
+            return;
+        };
+        let leader = self.routes.leader();
+        let outcome = match &response.outcome {
+            // What is known now may be more than what was known then.
+            Err(Refusal::NotLeader { .. }) => &Err(Refusal::NotLeader { leader }),
+            outcome => outcome,
+        };
+        let shard = self.config.shard;
+        out.outbox.put_forwarded(node, shard, id, outcome);
     }
 }

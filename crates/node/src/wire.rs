@@ -11,8 +11,8 @@
 //!
 //! | kind | body |
 //! | --- | --- |
-//! | 1 Raft | shard u32, a message between two replicas |
-//! | 2 forward | shard u32, id u64, commands of [`shard::Commands`] |
+//! | 1 Raft | shard u32, a message as [`shard::Effects::messages`] has it |
+//! | 2 forward | shard u32, id u64, commands as [`shard::Commands::encode`] writes them |
 //! | 3 forwarded | shard u32, id u64, an [outcome](Outcome) |
 //! | 4 control | what `Control` says to its like |
 //! | 5 fetch, 6 chunk | what the transfer of snapshots says to its like |
@@ -25,11 +25,13 @@
 mod outbox;
 mod outcome;
 
-use base::ShardId;
+use base::{NodeId, ShardId};
 use thiserror::Error;
 
 pub use outbox::{Outbox, Parcel};
 pub use outcome::Outcome;
+
+use crate::turn::FromPeer;
 
 /// The version that this program writes.
 pub const VERSION: u8 = 1;
@@ -64,6 +66,12 @@ pub enum WireError {
     /// A version that this program does not read.
     #[error("the payload has version {0}, this version reads version {VERSION}; start a newer one")]
     Version(u8),
+    /// The commands of a forward are none.
+    #[error("the forwarded commands are damaged: {0}")]
+    Commands(#[from] shard::CommandsError),
+    /// The outcome of a forward is none.
+    #[error("the outcome of forwarded commands is damaged: {0}")]
+    Outcome(#[from] outcome::OutcomeError),
 }
 
 /// An item of a payload.
@@ -73,7 +81,7 @@ pub enum Item<'p> {
     Raft {
         /// Of this shard.
         shard: ShardId,
-        /// The message.
+        /// For [`shard::Shard::step`].
         bytes: &'p [u8],
     },
     /// Commands that another node's clients have for a shard that this one may lead.
@@ -100,6 +108,34 @@ pub enum Item<'p> {
     Fetch(&'p [u8]),
     /// For the receiver of snapshots.
     Chunk(&'p [u8]),
+}
+
+impl Item<'_> {
+    /// What a shard is handed of it, if it is for a shard: all of it is checked.
+    ///
+    /// # Errors
+    /// When commands or an outcome cannot be read.
+    pub fn for_shard(&self, from: NodeId) -> Result<Option<(ShardId, FromPeer)>, WireError> {
+        Ok(match *self {
+            Item::Raft { shard, bytes } => {
+                let bytes = bytes.to_vec();
+                Some((shard, FromPeer::Raft { from, bytes }))
+            }
+            Item::Forward {
+                shard,
+                id,
+                commands,
+            } => {
+                let commands = shard::Commands::decode(commands)?;
+                Some((shard, FromPeer::Forward { from, id, commands }))
+            }
+            Item::Forwarded { shard, id, outcome } => {
+                let outcome = outcome::decode(outcome)?;
+                Some((shard, FromPeer::Forwarded { from, id, outcome }))
+            }
+            Item::Control(_) | Item::Fetch(_) | Item::Chunk(_) => None,
+        })
+    }
 }
 
 /// The items of a payload, in order.
@@ -170,3 +206,6 @@ fn split_id(body: &[u8]) -> Option<(ShardId, u64, &[u8])> {
     let (id, rest) = rest.split_first_chunk::<ID_BYTES>()?;
     Some((shard, u64::from_le_bytes(*id), rest))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use base::{NodeId, ShardId};
+use shard::Commands;
 
-use crate::wire::{Kind, VERSION};
+use crate::wire::outcome;
+use crate::wire::{Kind, Outcome, VERSION};
 
 /// A payload is begun anew once it is this large, so that replies that are large one by one do not
 /// grow over what a connection takes at once.
@@ -39,6 +41,11 @@ impl Outbox {
     /// # Panics
     /// If the body is longer than 4 GiB; nothing that is sent comes near that.
     pub fn put(&mut self, to: NodeId, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+        self.put_in(to, kind, write);
+    }
+
+    /// Does that and gives the payload that the item is in.
+    fn put_in(&mut self, to: NodeId, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> &mut Parcel {
         let parcel = self.open(to);
         let payload = &mut parcel.payload;
         payload.push(kind as u8);
@@ -47,6 +54,7 @@ impl Outbox {
         write(payload);
         let length = u32::try_from(payload.len() - start - 4).expect("an item is below 4 GiB");
         payload[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        parcel
     }
 
     /// Adds a message between two replicas.
@@ -54,6 +62,29 @@ impl Outbox {
         self.put(to, Kind::Raft, |out| {
             out.extend_from_slice(&shard.0.to_le_bytes());
             out.extend_from_slice(message);
+        });
+    }
+
+    /// Adds commands for the leader. Ids only ever grow.
+    pub(crate) fn put_forward(&mut self, to: NodeId, shard: ShardId, id: u64, commands: &Commands) {
+        let parcel = self.put_in(to, Kind::Forward, |out| {
+            out.extend_from_slice(&shard.0.to_le_bytes());
+            out.extend_from_slice(&id.to_le_bytes());
+            commands.encode(out);
+        });
+        let forwards = &mut parcel.forwards;
+        if forwards.is_empty() {
+            forwards.start = id;
+        }
+        forwards.end = id + 1;
+    }
+
+    /// Adds what became of a forward.
+    pub fn put_forwarded(&mut self, to: NodeId, shard: ShardId, id: u64, outcome: &Outcome) {
+        self.put(to, Kind::Forwarded, |out| {
+            out.extend_from_slice(&shard.0.to_le_bytes());
+            out.extend_from_slice(&id.to_le_bytes());
+            outcome::encode(outcome, out);
         });
     }
 

@@ -1,0 +1,6 @@
+mod forwarding;
+mod leadership;
+mod replicas;
+mod sole;
+mod storms;
+mod world;
