@@ -1,62 +1,97 @@
 //! One shard as the threads of a node share it.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Mutex, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
-use base::{Clock, Moment};
+use base::{Clock, Moment, NodeId, ShardId};
 use keyspace::Keyspace;
-use shard::{Effects, Mark, Refusal, Request, Response, Shard};
+use meta::ReplicaStatus;
+use node::{FromPeer, Inputs, LogNumber, Order, Outputs, Outside, Turn};
+use shard::{Incoming, Request, Shard};
 use tokio::sync::Notify;
 use wal::WalError;
 
-use crate::log::{LogNumber, LogWriter};
+use crate::clock::SystemClock;
+use crate::log::LogWriter;
 use crate::random::Random;
 
-/// A shard: its keyspace, which any core reads, the requests that queue for it, and the Raft group,
-/// which one thread at a time takes a turn with.
+/// A shard: its keyspace, which any core reads, what has come in for it, and its [`Turn`], which one
+/// thread at a time takes.
 ///
 /// Whoever has work for the shard sets `work` and then tries to take the turn. If another thread
 /// has it, that one looks at `work` again after it has let go. So work never lies unseen, and no
 /// core ever waits for another's turn to end. The thread that makes snapshots does, and has the shards
 /// take a turn once it has let go.
 pub(crate) struct Cell {
+    shard: ShardId,
     keyspace: RwLock<Keyspace>,
-    may_read: AtomicBool,
-    /// Wakes those who wait for `may_read`.
-    became_readable: Notify,
+    lease: Lease,
+    /// Whether the shard has a leader that serves, here or elsewhere.
+    serves: AtomicBool,
+    /// Wakes those who wait for `serves`.
+    began_to_serve: Notify,
     /// How the shard stood after its last turn, for people.
     led: AtomicBool,
+    /// 0 if none is known.
+    leader: AtomicU64,
     term: AtomicU64,
     applied: AtomicU64,
-    inbox: Mutex<Vec<Request>>,
-    ticks: AtomicU32,
+    replica: Mutex<Option<ReplicaStatus>>,
+    inbox: Mutex<Inbox>,
+    ticked: AtomicBool,
     work: AtomicBool,
-    turn: Mutex<Turn>,
+    turn: Mutex<Holder>,
 }
+
+/// Until when reads of the keyspace are linearizable, in nanoseconds of the monotonic clock.
+#[derive(Default)]
+struct Lease(AtomicU64);
+
+/// There is no end to it.
+const FOR_GOOD: u64 = u64::MAX;
+
+impl Lease {
+    fn set(&self, until: Duration) {
+        let until = u64::try_from(until.as_nanos()).unwrap_or(FOR_GOOD);
+        self.0.store(until, Ordering::Release);
+    }
+
+    /// Looks at the clock only where there is an end.
+    fn holds(&self, clock: &SystemClock) -> bool {
+        match self.0.load(Ordering::Acquire) {
+            0 => false,
+            FOR_GOOD => true,
+            until => clock.monotonic().as_nanos() < u128::from(until),
+        }
+    }
+}
+
+/// What has come in since the last turn.
+#[derive(Default)]
+struct Inbox {
+    inputs: Inputs,
+    /// What that takes that came from peers.
+    peer_bytes: usize,
+}
+
+/// What peers sent and no turn has taken yet takes no more than so much.
+const PEER_BYTES: usize = 256 << 20;
 
 /// What only the holder of the turn touches.
-struct Turn {
-    shard: Shard,
+struct Holder {
+    turn: Turn,
     random: Random,
-    effects: Effects,
-    /// What was handed to the log and is not known to be durable, oldest first.
-    unpersisted: VecDeque<(LogNumber, Mark)>,
-    log_state: LogState,
-    /// Expired keys wait to be swept.
-    sweeping: bool,
+    /// What the turn left for later.
+    inputs: Inputs,
+    told: Told,
 }
 
-/// Whether the log takes the shard's records.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LogState {
-    Takes,
-    /// The disk is full. The records that it did not take wait in the effects, and with them all that
-    /// would come after.
-    Full,
-    /// It was damaged. The process is about to end; until then nothing moves.
-    Failed,
+/// What was last handed on of that which each turn says anew.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) wants_snapshot: bool,
+    pub(crate) fetch: Option<Incoming>,
 }
 
 /// How a shard stands, for people.
@@ -64,55 +99,70 @@ enum LogState {
 pub struct ShardStatus {
     /// Whether it is led here.
     pub led: bool,
-    /// The Raft term.
+    /// The node that leads it, as far as is known here.
+    pub leader: Option<NodeId>,
+    /// The Raft term of the replica here; 0 without one.
     pub term: u64,
-    /// The last applied entry.
+    /// The last entry that it applied.
     pub applied: u64,
 }
 
 impl Cell {
-    pub(crate) fn new(shard: Shard, keyspace: Keyspace, random: Random) -> Cell {
+    pub(crate) fn new(turn: Turn, keyspace: Keyspace, random: Random) -> Cell {
         Cell {
+            shard: turn.config().shard,
             keyspace: RwLock::new(keyspace),
-            may_read: AtomicBool::new(false),
-            became_readable: Notify::new(),
+            lease: Lease::default(),
+            serves: AtomicBool::new(false),
+            began_to_serve: Notify::new(),
             led: AtomicBool::new(false),
+            leader: AtomicU64::new(0),
             term: AtomicU64::new(0),
             applied: AtomicU64::new(0),
+            replica: Mutex::default(),
             inbox: Mutex::default(),
-            ticks: AtomicU32::new(0),
+            ticked: AtomicBool::new(false),
             work: AtomicBool::new(true),
-            turn: Mutex::new(Turn {
-                shard,
+            turn: Mutex::new(Holder {
+                turn,
                 random,
-                effects: Effects::default(),
-                unpersisted: VecDeque::new(),
-                log_state: LogState::Takes,
-                sweeping: false,
+                inputs: Inputs::default(),
+                told: Told::default(),
             }),
         }
     }
 
-    /// The keyspace, if what it holds may be shown: every read of it is linearizable.
-    pub(crate) fn read(&self) -> Option<RwLockReadGuard<'_, Keyspace>> {
-        let keyspace = self.keyspace_for_status();
-        self.may_read.load(Ordering::Acquire).then_some(keyspace)
+    /// Which shard it is.
+    pub(crate) fn shard(&self) -> ShardId {
+        self.shard
     }
 
-    /// Waits until reads are linearizable.
-    pub(crate) async fn readable(&self) {
+    /// The keyspace, if reads of it are linearizable now. They are if [`Cell::may_read`] still says so
+    /// when they have run.
+    pub(crate) fn read(&self, clock: &SystemClock) -> Option<RwLockReadGuard<'_, Keyspace>> {
+        let keyspace = self.keyspace_as_is();
+        self.may_read(clock).then_some(keyspace)
+    }
+
+    /// Whether reads of the keyspace are linearizable.
+    pub(crate) fn may_read(&self, clock: &SystemClock) -> bool {
+        self.lease.holds(clock)
+    }
+
+    /// Waits until the shard has a leader that serves.
+    pub(crate) async fn serving(&self) {
         loop {
             // Registered before the look, so that no change between the two is missed.
-            let became_readable = self.became_readable.notified();
-            if self.may_read.load(Ordering::Acquire) {
+            let began_to_serve = self.began_to_serve.notified();
+            if self.serves.load(Ordering::Acquire) {
                 return;
             }
-            became_readable.await;
+            began_to_serve.await;
         }
     }
 
     /// The keyspace, whether it is up to date or not.
-    pub(crate) fn keyspace_for_status(&self) -> RwLockReadGuard<'_, Keyspace> {
+    pub(crate) fn keyspace_as_is(&self) -> RwLockReadGuard<'_, Keyspace> {
         self.keyspace.read().expect("no holder of this lock panics")
     }
 
@@ -126,32 +176,65 @@ impl Cell {
         )
     }
 
-    /// Runs `work` between two turns, when the keyspace is exactly that after the last applied
-    /// entry. Whoever wanted a turn meanwhile went away: the caller has one taken after this.
-    pub(crate) fn between_turns<R>(&self, work: impl FnOnce(&Shard, &mut Keyspace) -> R) -> R {
-        let turn = self.turn.lock().expect("no holder of this lock panics");
-        self.with_keyspace(|keyspace| work(&turn.shard, keyspace))
+    /// Runs `work` between two turns, when the keyspace is exactly that after the last entry that the
+    /// replica here, if there is one, has applied. Whoever wanted a turn meanwhile went away: the caller
+    /// has one taken after this.
+    pub(crate) fn between_turns<R>(
+        &self,
+        work: impl FnOnce(Option<&Shard>, &mut Keyspace) -> R,
+    ) -> R {
+        let holder = self.turn.lock().expect("no holder of this lock panics");
+        self.with_keyspace(|keyspace| work(holder.turn.shard(), keyspace))
     }
 
     /// How the shard stood after its last turn.
     pub(crate) fn status(&self) -> ShardStatus {
+        let leader = self.leader.load(Ordering::Relaxed);
         ShardStatus {
             led: self.led.load(Ordering::Relaxed),
+            leader: (leader != 0).then_some(NodeId(leader)),
             term: self.term.load(Ordering::Relaxed),
             applied: self.applied.load(Ordering::Relaxed),
         }
     }
 
+    /// How the replica here stood at the last tick, for other nodes.
+    pub(crate) fn replica_status(&self) -> Option<ReplicaStatus> {
+        lock(&self.replica).clone()
+    }
+
     pub(crate) fn queue(&self, request: Request) {
-        self.inbox
-            .lock()
-            .expect("no holder of this lock panics")
-            .push(request);
+        self.inbox().inputs.requests.push(request);
         self.note_work();
     }
 
+    pub(crate) fn order(&self, order: Order) {
+        self.inbox().inputs.orders.push(order);
+        self.note_work();
+    }
+
+    /// Takes what came from a peer, unless too much waits already. Then a message between replicas may
+    /// get lost, and commands are to be refused.
+    pub(crate) fn hear(&self, news: FromPeer) -> Result<(), FromPeer> {
+        let bytes = match &news {
+            FromPeer::Raft { bytes, .. } => bytes.len(),
+            FromPeer::Forward { commands, .. } => commands.size_bytes(),
+            // Those answer what this node has asked for, and say what must not be missed.
+            _ => 0,
+        };
+        let mut inbox = self.inbox();
+        if bytes > 0 && inbox.peer_bytes > PEER_BYTES {
+            return Err(news);
+        }
+        inbox.peer_bytes += bytes;
+        inbox.inputs.from_peers.push(news);
+        drop(inbox);
+        self.note_work();
+        Ok(())
+    }
+
     pub(crate) fn tick(&self) {
-        self.ticks.fetch_add(1, Ordering::Relaxed);
+        self.ticked.store(true, Ordering::Relaxed);
         self.note_work();
     }
 
@@ -162,16 +245,23 @@ impl Cell {
         fence(Ordering::SeqCst);
     }
 
-    /// Takes one turn, if no other thread has it. Tells whether there is more to do; then the caller
-    /// comes again once it has handed out the responses.
+    /// Takes one turn, if no other thread has it, and has `carry_out` deal with what it wants done
+    /// before the next one; the responses are for later. Tells whether there is more to do; then the
+    /// caller comes again once it has handed out the responses.
     pub(crate) fn turn(
         &self,
-        clock: &impl Clock,
+        clock: &SystemClock,
         log: &LogWriter,
-        responses: &mut Vec<Response>,
+        out: &mut Outputs,
+        carry_out: impl FnOnce(&mut Outputs, &mut Told),
     ) -> bool {
         match self.turn.try_lock() {
-            Ok(mut turn) => self.run(&mut turn, clock, log, responses),
+            Ok(mut holder) => {
+                if self.work.swap(false, Ordering::AcqRel) {
+                    self.run(&mut holder, clock, log, out);
+                    carry_out(out, &mut holder.told);
+                }
+            }
             Err(TryLockError::WouldBlock) => return false,
             Err(TryLockError::Poisoned(_)) => unreachable!("a panic ends the process"),
         }
@@ -180,138 +270,131 @@ impl Cell {
         self.work.load(Ordering::Acquire)
     }
 
-    fn run(
-        &self,
-        turn: &mut Turn,
-        clock: &impl Clock,
-        log: &LogWriter,
-        responses: &mut Vec<Response>,
-    ) {
-        if !self.work.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        let Turn {
-            shard,
+    fn run(&self, holder: &mut Holder, clock: &SystemClock, log: &LogWriter, out: &mut Outputs) {
+        let Holder {
+            turn,
             random,
-            effects,
-            unpersisted,
-            log_state,
-            sweeping,
-        } = turn;
-        if *log_state == LogState::Failed {
-            return;
-        }
-        let ticks = self.ticks.swap(0, Ordering::Relaxed);
-        if ticks > 0 {
-            shard.tick(clock.monotonic(), effects);
-        }
-        let durable = log.durable();
-        let mut persisted = None;
-        while let Some(&(_, mark)) = unpersisted.front().filter(|(number, _)| *number <= durable) {
-            persisted = Some(mark);
-            unpersisted.pop_front();
-        }
-        if let Some(mark) = persisted {
-            shard.persisted(mark);
-        }
-        let requests = if log.is_congested() && !log.is_full() {
-            Vec::new()
-        } else {
-            self.take_requests()
+            inputs,
+            ..
+        } = holder;
+        self.take_inputs(inputs);
+        let tick = inputs.tick;
+        let mut surroundings = Surroundings {
+            cell: self,
+            clock,
+            log,
+            random,
         };
-        if !requests.is_empty() {
-            let size = requests
-                .iter()
-                .map(|request| request.commands.size_bytes())
-                .sum();
-            if *log_state == LogState::Takes && log.has_room(size) {
-                shard.propose(moment(clock), random.draw(), requests, effects);
-            } else {
-                Shard::refuse(requests, Refusal::DiskFull, effects);
-            }
+        if turn.run(inputs, &mut surroundings, out) {
+            self.note_work();
         }
-        let mut sweeps = 0;
-        loop {
-            // A look at each tick finds expired keys; from then on it goes on until none is left, a
-            // limited number at a time.
-            let may_sweep = (ticks > 0 || *sweeping) && shard.is_idle() && sweeps < SWEEPS;
-            if may_sweep && *log_state == LogState::Takes && log.has_room(0) {
-                let now = moment(clock);
-                *sweeping = shard.wants_sweep(&self.keyspace_for_status(), now.wall);
-                if *sweeping {
-                    sweeps += 1;
-                    shard.propose(now, random.draw(), Vec::new(), effects);
-                }
-            }
-            shard.advance(effects);
-            if let Some(mark) = effects.mark {
-                if *log_state == LogState::Full && ticks == 0 {
-                    break;
-                }
-                match log.append(&mut effects.records) {
-                    Ok((_, true)) => shard.persisted(mark),
-                    Ok((number, false)) => unpersisted.push_back((number, mark)),
-                    Err(WalError::NoRoom { .. }) => {
-                        // The next tick tries again.
-                        *log_state = LogState::Full;
-                        break;
-                    }
-                    Err(failure) => {
-                        *log_state = LogState::Failed;
-                        log.fail(&failure);
-                        return;
-                    }
-                }
-                effects.mark = None;
-                *log_state = LogState::Takes;
-            } else if !shard.has_committed() {
-                break;
-            }
-            if shard.has_committed() {
-                self.with_keyspace(|keyspace| shard.apply(keyspace, effects));
-            }
+        self.publish(turn, tick);
+    }
+
+    /// Moves what has come in to what was left for later.
+    fn take_inputs(&self, inputs: &mut Inputs) {
+        inputs.tick = self.ticked.swap(false, Ordering::Relaxed);
+        let mut inbox = self.inbox();
+        let came = &mut inbox.inputs;
+        take(&mut came.requests, &mut inputs.requests);
+        take(&mut came.from_peers, &mut inputs.from_peers);
+        take(&mut came.orders, &mut inputs.orders);
+        inbox.peer_bytes = 0;
+    }
+
+    /// Tells other threads how the shard stands now.
+    fn publish(&self, turn: &Turn, tick: bool) {
+        let shard = turn.shard();
+        let led = turn.leads();
+        let leader = turn.leader();
+        let lease_until = shard.map_or(Duration::ZERO, Shard::lease_until);
+        self.lease.set(lease_until);
+        self.led.store(led, Ordering::Relaxed);
+        let leader_id = leader.map_or(0, |leader| leader.0);
+        self.leader.store(leader_id, Ordering::Relaxed);
+        self.term
+            .store(shard.map_or(0, Shard::term), Ordering::Relaxed);
+        self.applied
+            .store(shard.map_or(0, Shard::applied), Ordering::Relaxed);
+        let serves = match led {
+            true => !lease_until.is_zero() || !turn.config().lease,
+            false => leader.is_some(),
+        };
+        if self.serves.swap(serves, Ordering::AcqRel) != serves {
+            self.began_to_serve.notify_waiters();
         }
-        self.led.store(shard.is_leader(), Ordering::Relaxed);
-        self.term.store(shard.term(), Ordering::Relaxed);
-        self.applied.store(shard.applied(), Ordering::Relaxed);
-        let may_read = shard.lease_until() == Duration::MAX;
-        if self.may_read.swap(may_read, Ordering::AcqRel) != may_read {
-            self.became_readable.notify_waiters();
+        if tick {
+            *lock(&self.replica) = turn.status();
         }
-        log.drop_elsewhere(&mut effects.discarded);
-        responses.append(&mut effects.responses);
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().expect("no holder of this lock panics")
     }
 }
 
-impl Cell {
-    /// Takes the requests that wait, up to a size that one entry should not exceed by much.
-    fn take_requests(&self) -> Vec<Request> {
-        let mut inbox = self.inbox.lock().expect("no holder of this lock panics");
-        let mut size = 0;
-        let fitting = inbox.iter().take_while(|request| {
-            let fits = size < ENTRY_BYTES;
-            size += request.commands.size_bytes();
-            fits
-        });
-        let fitting = fitting.count();
-        if fitting == inbox.len() {
-            return std::mem::take(&mut *inbox);
+/// Moves all of `from` to the end of `to`.
+fn take<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
+    if to.is_empty() {
+        std::mem::swap(from, to);
+    } else {
+        to.append(from);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a turn reaches.
+struct Surroundings<'t> {
+    cell: &'t Cell,
+    clock: &'t SystemClock,
+    log: &'t LogWriter,
+    random: &'t mut Random,
+}
+
+impl Outside for Surroundings<'_> {
+    fn now(&mut self) -> Moment {
+        Moment {
+            wall: self.clock.now(),
+            monotonic: self.clock.monotonic(),
         }
-        let rest = inbox.split_off(fitting);
-        self.note_work();
-        std::mem::replace(&mut *inbox, rest)
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.random.draw()
+    }
+
+    fn append(&mut self, records: &mut Vec<u8>) -> Result<(LogNumber, bool), WalError> {
+        self.log.append(records)
+    }
+
+    fn durable(&self) -> LogNumber {
+        self.log.durable()
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.log.has_room(bytes)
+    }
+
+    fn is_full(&self) -> bool {
+        self.log.is_full()
+    }
+
+    fn is_congested(&self) -> bool {
+        self.log.is_congested()
+    }
+
+    fn fail(&mut self, failure: &WalError) {
+        self.log.fail(failure);
+    }
+
+    fn write_keyspace<R>(&mut self, work: impl FnOnce(&mut Keyspace) -> R) -> R {
+        self.cell.with_keyspace(work)
+    }
+
+    fn read_keyspace<R>(&mut self, work: impl FnOnce(&Keyspace) -> R) -> R {
+        work(&self.cell.keyspace_as_is())
     }
 }
-
-fn moment(clock: &impl Clock) -> Moment {
-    Moment {
-        wall: clock.now(),
-        monotonic: clock.monotonic(),
-    }
-}
-
-/// At most this many entries that only sweep are made in one turn.
-const SWEEPS: u32 = 32;
-
-/// Requests are put into one entry until it is this large.
-const ENTRY_BYTES: usize = 16 << 20;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use node::Outputs;
 use shard::{Commands, Request, Response, Ticket};
 
 use crate::mailbox::Message;
@@ -78,7 +79,7 @@ impl Core {
     pub async fn run(self: Rc<Self>) {
         let mut messages = Vec::new();
         let mut due = Vec::new();
-        let mut responses = Vec::new();
+        let mut out = Outputs::default();
         loop {
             self.store.mailbox(self.index).arrival().await;
             self.woken.set(false);
@@ -92,8 +93,8 @@ impl Core {
                 }
             }
             for shard in due.drain(..) {
-                let more = self.store.turn(shard, &mut responses);
-                self.hand_out(&mut responses);
+                let more = self.store.turn(shard, &mut out);
+                self.hand_out(&mut out.responses);
                 if more {
                     // Not at once: the sessions of this core come first.
                     self.store.mailbox(self.index).post(Message::Turn(shard));

@@ -6,16 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use keyspace::Discarded;
+use keyspace::{Discarded, Keyspace};
+use node::LogNumber;
 use tracing::{error, info, warn};
 use wal::{RealDisk, Wal, WalError};
 
 use crate::Fsync;
-
-/// Counts what was handed to the log; all up to a number is durable once
-/// [`LogWriter::durable`] has reached it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LogNumber(u64);
 
 /// The node's log, as the cores use it.
 ///
@@ -55,6 +51,7 @@ struct Pending {
 /// What must not keep a core waiting.
 enum Chore {
     Drop(Vec<Discarded>),
+    DropState(Box<Keyspace>),
     Upkeep,
 }
 
@@ -252,6 +249,13 @@ impl LogWriter {
         }
     }
 
+    /// Does the same with whole states.
+    pub(crate) fn drop_states_elsewhere(&self, states: &mut Vec<Keyspace>) {
+        for state in states.drain(..) {
+            self.ask(Chore::DropState(Box::new(state)));
+        }
+    }
+
     /// Writes and syncs what is pending, and ends the threads.
     pub(crate) fn stop(&self) {
         lock(&self.pending).stopping = true;
@@ -396,6 +400,7 @@ impl LogWriter {
             };
             match chore {
                 Chore::Drop(discarded) => drop(discarded),
+                Chore::DropState(keyspace) => drop(keyspace),
                 Chore::Upkeep => {
                     let outcome = self.keep_up();
                     if let Err(failure) = &outcome

@@ -146,11 +146,15 @@ impl Worker {
         let started = Instant::now();
         let running = Arc::clone(&self.running);
         let cell = &running.cells[shard.0 as usize];
-        let (meta, replica) = cell.between_turns(|shard, keyspace| {
+        let begun = cell.between_turns(|shard, keyspace| {
+            let shard = shard?;
             keyspace.begin_snapshot();
-            (shard.snapshot_meta(), shard.replica())
+            Some((shard.snapshot_meta(), shard.replica()))
         });
         running.log.wake_shards();
+        let Some((meta, replica)) = begun else {
+            return Ok(());
+        };
         let id = SnapshotId {
             shard,
             replica,

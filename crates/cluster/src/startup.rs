@@ -10,6 +10,7 @@ use std::{fs, io};
 use base::{Clock, NodeId, ReplicaId, ShardId};
 use keyspace::{Keyspace, SnapshotLoader};
 use meta::{Member, Membership, Role};
+use node::Turn;
 use shard::{Recovery, SnapshotMeta, SnapshotMetaError};
 use thiserror::Error;
 use tracing::{info, warn};
@@ -24,9 +25,6 @@ use crate::store::{Running, Store};
 
 /// Replays that take longer than this tell how far they are.
 const TELL_EVERY: Duration = Duration::from_secs(2);
-
-const HEARTBEAT: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The founder's replica of a shard.
 const FOUNDING_REPLICA: ReplicaId = ReplicaId(1);
@@ -119,13 +117,14 @@ impl Store {
         snapshot_dir: &Path,
         log_dir: &Path,
         segment_size_bytes: u64,
+        node: NodeId,
         shards: u32,
         hash_seed: u64,
     ) -> Result<(), OpenError> {
         let snapshots = open_snapshots(snapshot_dir)?;
         let sole = Member {
             replica: FOUNDING_REPLICA,
-            node: NodeId(1),
+            node,
             role: Role::Voter,
         };
         let meta = SnapshotMeta::founding(Membership::new([sole]), None);
@@ -195,12 +194,12 @@ impl Store {
             let config = shard::Config {
                 shard: id.shard,
                 replica: id.replica,
-                node: NodeId(1),
-                heartbeat: HEARTBEAT,
-                election: HEARTBEAT * self.config().election_ticks as u32,
-                patience: PATIENCE,
+                node: self.config().node,
+                heartbeat: self.config().heartbeat,
+                election: self.config().election,
+                patience: self.config().patience,
                 seed: random.draw(),
-                lease: true,
+                lease: self.config().lease,
             };
             recoveries.insert(
                 id.shard,
@@ -271,7 +270,9 @@ impl Store {
             entries += replayed.entries;
             bytes += replayed.bytes;
             let (shard, keyspace) = recovery.finish(SystemClock.monotonic())?;
-            cells.push(Cell::new(shard, keyspace, Random::new(random.draw())));
+            let mut turn = Turn::new(self.turn_config(shard.id(), 0));
+            turn.set_replica(shard);
+            cells.push(Cell::new(turn, keyspace, Random::new(random.draw())));
         }
         info!(
             entries,

@@ -2,10 +2,12 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
-use base::{Clock, Timestamp};
+use base::{Clock, NodeId, ShardId, Timestamp};
 use keyspace::Keyspace;
-use shard::Response;
+use meta::ReplicaStatus;
+use node::{Order, Outputs, TurnConfig};
 
 use crate::Fsync;
 use crate::cell::{Cell, ShardStatus};
@@ -13,6 +15,7 @@ use crate::clock::SystemClock;
 use crate::log::LogWriter;
 use crate::mailbox::{Mailbox, Message};
 use crate::snapshots::Snapshotter;
+use crate::traffic::Traffic;
 
 /// What a store is told when it is made.
 #[derive(Clone, Debug)]
@@ -25,10 +28,28 @@ pub struct Config {
     pub segment_size_bytes: u64,
     /// A snapshot is made when the log has grown by so much; `None` lets the size of the data decide.
     pub snapshot_every_bytes: Option<u64>,
-    /// The least election timeout in heartbeats.
-    pub election_ticks: usize,
+    /// The node that this is.
+    pub node: NodeId,
+    /// How often a leader is heard from. [`Store::tick`] is called twice as often.
+    pub heartbeat: Duration,
+    /// The least time without a leader after which another is elected.
+    pub election: Duration,
+    /// So long a request waits for a leader, as long as it is certain that it was not taken.
+    pub patience: Duration,
+    /// Whether leaders may read under a lease; otherwise a majority is asked each time.
+    pub lease: bool,
+    /// Requests that wait for a leader on another node, or for its answer, may take so many bytes for
+    /// each shard, and those that other nodes have here as many again.
+    pub forward_limit_bytes: usize,
     /// Drawn at random; all chance on this node comes from it.
     pub random_seed: u64,
+}
+
+impl Config {
+    /// The patience where none is configured.
+    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(2);
+    /// The limit of what is forwarded where none is configured.
+    pub const DEFAULT_FORWARD_LIMIT_BYTES: usize = 256 << 20;
 }
 
 /// A node's shards and the cores that serve them.
@@ -37,12 +58,14 @@ pub struct Store {
     clock: SystemClock,
     mailboxes: Vec<Mailbox>,
     running: OnceLock<(Arc<Running>, Snapshotter)>,
+    pub(crate) traffic: Traffic,
     /// Why there are no shards yet, for clients.
     forming: RwLock<String>,
 }
 
 /// What exists from the moment on that the node holds data.
 pub(crate) struct Running {
+    /// One for each shard of the cluster, whether there is a replica of it here or not.
     pub(crate) cells: Vec<Cell>,
     pub(crate) log: Arc<LogWriter>,
 }
@@ -52,6 +75,8 @@ pub(crate) struct Running {
 pub struct ReadGuard<'s> {
     keyspace: RwLockReadGuard<'s, Keyspace>,
     now: Timestamp,
+    cell: &'s Cell,
+    clock: SystemClock,
 }
 
 impl ReadGuard<'_> {
@@ -61,10 +86,10 @@ impl ReadGuard<'_> {
     }
 
     /// Whether what has been read so far may be shown as what it was taken for. To be asked after the
-    /// reads and before anybody sees them.
+    /// reads and before anybody sees what they gave: this node may have stood still while they ran, and
+    /// another may lead by now.
     pub fn still_valid(&self) -> bool {
-        // The sole replica of a shard leads it for good.
-        true
+        self.cell.may_read(&self.clock)
     }
 }
 
@@ -96,6 +121,7 @@ impl Store {
             config,
             clock: SystemClock,
             running: OnceLock::new(),
+            traffic: Traffic::default(),
             forming: RwLock::new("the node is starting".into()),
         })
     }
@@ -144,50 +170,70 @@ impl Store {
                 .read()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
-            Some(_) => "the shard has no leader here; try again".into(),
+            Some(_) => "the shard has no leader that could be reached; try again".into(),
         }
     }
 
-    /// Waits until every shard here serves. Returns at once while there are none.
+    /// Waits until every shard has a leader that serves, here or elsewhere. Returns at once while there
+    /// are no shards.
     pub async fn serving(&self) {
         let cells = self.running().map(|running| running.cells.iter());
         for cell in cells.into_iter().flatten() {
-            cell.readable().await;
+            cell.serving().await;
         }
     }
 
-    /// The keyspace of a shard for reading, if its reads are linearizable now.
+    /// The keyspace of a shard for reading, if its reads are linearizable now. What they give may be shown
+    /// if [`ReadGuard::still_valid`] says so after them. `None` where this node does not lead the shard
+    /// or may not read without asking: [`Core::submit`](crate::Core::submit) takes reads too.
     pub fn read(&self, shard: usize) -> Option<ReadGuard<'_>> {
-        let keyspace = self.running()?.cells[shard].read()?;
-        Some(self.guard(keyspace))
+        let cell = &self.running()?.cells[shard];
+        let keyspace = cell.read(&self.clock)?;
+        Some(self.guard(cell, keyspace))
     }
 
     /// The keyspace of a shard as the replica here has it, for clients that take what may be old. `None`
-    /// without a replica.
+    /// without a replica that has something.
     pub fn read_stale(&self, shard: usize) -> Option<ReadGuard<'_>> {
-        self.read_for_status(shard)
+        let cell = self.running()?.cells.get(shard)?;
+        let has_data = cell.status().applied > 0;
+        has_data.then(|| self.guard(cell, cell.keyspace_as_is()))
     }
 
     /// The keyspace of a shard, whether it is up to date or not: for figures, not for clients' reads.
     pub fn read_for_status(&self, shard: usize) -> Option<ReadGuard<'_>> {
         let cell = self.running()?.cells.get(shard)?;
-        Some(self.guard(cell.keyspace_for_status()))
+        Some(self.guard(cell, cell.keyspace_as_is()))
     }
 
-    fn guard<'s>(&self, keyspace: RwLockReadGuard<'s, Keyspace>) -> ReadGuard<'s> {
+    fn guard<'s>(&self, cell: &'s Cell, keyspace: RwLockReadGuard<'s, Keyspace>) -> ReadGuard<'s> {
         let now = self.clock.now().max(keyspace.stamp());
-        ReadGuard { keyspace, now }
+        ReadGuard {
+            keyspace,
+            now,
+            cell,
+            clock: self.clock,
+        }
     }
 
-    /// One heartbeat has passed. Called by a timer.
+    /// Half a heartbeat has passed. Called by a timer.
     pub fn tick(&self) {
-        let Some(running) = self.running() else {
-            return;
-        };
-        for (index, cell) in running.cells.iter().enumerate() {
-            cell.tick();
-            self.mailboxes[index % self.cores()].post(Message::Turn(index));
+        self.for_each_cell(Cell::tick);
+    }
+
+    /// Something is wanted of a shard. It is lost on a node that has no shards yet.
+    pub fn order(&self, shard: ShardId, order: Order) {
+        if let Some(cell) = self.cell_of(shard) {
+            cell.order(order);
+            self.post_turn(shard.0 as usize);
         }
+    }
+
+    /// How the replicas here stood at the last tick.
+    pub fn replica_statuses(&self) -> Vec<ReplicaStatus> {
+        let cells = self.running().map(|running| running.cells.iter());
+        let cells = cells.into_iter().flatten();
+        cells.filter_map(Cell::replica_status).collect()
     }
 
     /// Ends the log's threads, after all that was acknowledged, and what is pending, is synced.
@@ -218,26 +264,57 @@ impl Store {
             self.running.set((running, snapshotter)).is_ok(),
             "a node is founded or recovered once"
         );
-        for shard in 0..self.shards() {
-            self.mailboxes[shard % self.cores()].post(Message::Turn(shard));
-        }
+        self.for_each_cell(|_| {});
     }
 
     /// More of the log is durable: the shards that wait for it take a turn.
     pub(crate) fn on_durable(&self) {
-        let Some(running) = self.running() else {
-            return;
-        };
-        for (index, cell) in running.cells.iter().enumerate() {
-            cell.note_work();
-            self.mailboxes[index % self.cores()].post(Message::Turn(index));
+        self.for_each_cell(Cell::note_work);
+    }
+
+    /// Does something to each shard, and has it take a turn.
+    pub(crate) fn for_each_cell(&self, work: impl Fn(&Cell)) {
+        let cells = self.running().map(|running| running.cells.iter());
+        for (index, cell) in cells.into_iter().flatten().enumerate() {
+            work(cell);
+            self.post_turn(index);
         }
     }
 
-    pub(crate) fn turn(&self, shard: usize, responses: &mut Vec<Response>) -> bool {
+    /// The core that looks after the shard takes a turn of it.
+    pub(crate) fn post_turn(&self, shard: usize) {
+        self.mailboxes[shard % self.cores()].post(Message::Turn(shard));
+    }
+
+    /// The shard, if the cluster has it and this node its shards.
+    pub(crate) fn cell_of(&self, shard: ShardId) -> Option<&Cell> {
+        self.running()?.cells.get(shard.0 as usize)
+    }
+
+    /// Takes a turn of the shard and does what it wants done, but for the responses. Tells whether
+    /// another one is due.
+    pub(crate) fn turn(&self, shard: usize, out: &mut Outputs) -> bool {
         let running = self
             .running()
             .expect("turns are taken with shards that exist");
-        running.cells[shard].turn(&self.clock, &running.log, responses)
+        let cell = &running.cells[shard];
+        cell.turn(&self.clock, &running.log, out, |out, told| {
+            self.traffic.carry_out(cell, &running.log, out, told);
+        })
+    }
+
+    /// What the turn of a shard of this node is told.
+    pub(crate) fn turn_config(&self, shard: ShardId, hash_seed: u64) -> TurnConfig {
+        let config = &self.config;
+        TurnConfig {
+            shard,
+            node: config.node,
+            patience: config.patience,
+            heartbeat: config.heartbeat,
+            election: config.election,
+            lease: config.lease,
+            hash_seed,
+            forward_limit_bytes: config.forward_limit_bytes,
+        }
     }
 }

@@ -91,7 +91,7 @@ pub(crate) fn run(
         );
     }
     let (failed, failure) = watch::channel(None);
-    let store = Store::new(store_config(&config, threads));
+    let store = Store::new(store_config(&config, identity.node, threads));
     let (known_cluster, cluster_id) = watch::channel(identity.cluster);
     let node = Node {
         store: Arc::clone(&store),
@@ -119,6 +119,7 @@ pub(crate) fn run(
             node_name.clone(),
             peer_listener,
             peer_address,
+            &store,
         )?
     };
     if Config::protected_mode(redis_address) && config.redis.password.is_none() {
@@ -150,7 +151,7 @@ pub(crate) fn run(
     let cores = start_cores(&store, &server, redis_listener, &opened, &end)?;
 
     let outcome = runtime.block_on(async {
-        let ticks = tokio::spawn(tick(Arc::clone(&store), config.cluster.heartbeat));
+        let ticks = tokio::spawn(tick(Arc::clone(&store), config.cluster.heartbeat / 2));
         let outcome = tokio::select! {
             outcome = live(&node, &mut identity, &peers, &config, redis_address, &open, stop) => outcome,
             failure = failure_of(failure) => Err(anyhow!(
@@ -203,6 +204,7 @@ impl Node {
             &self.folder.snapshot_dir(),
             &self.folder.log_dir(),
             self.store.config().segment_size_bytes,
+            self.store.config().node,
             shards,
             draw(),
         )?;
@@ -288,8 +290,8 @@ async fn failure_of(mut failure: watch::Receiver<Option<String>>) -> String {
     }
 }
 
-async fn tick(store: Arc<Store>, heartbeat: Duration) {
-    let mut ticks = tokio::time::interval(heartbeat);
+async fn tick(store: Arc<Store>, period: Duration) {
+    let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -321,13 +323,9 @@ fn start_identity(folder: &DataDir) -> anyhow::Result<Identity> {
     Ok(identity)
 }
 
-fn store_config(config: &Config, threads: NonZeroUsize) -> cluster::Config {
-    let election_ticks = config
-        .cluster
-        .election
-        .as_millis()
-        .div_ceil(config.cluster.heartbeat.as_millis());
+fn store_config(config: &Config, node: NodeId, threads: NonZeroUsize) -> cluster::Config {
     cluster::Config {
+        node,
         cores: threads.get(),
         fsync: match config.storage.fsync {
             Fsync::Always => cluster::Fsync::Always,
@@ -336,7 +334,11 @@ fn store_config(config: &Config, threads: NonZeroUsize) -> cluster::Config {
         },
         segment_size_bytes: config.storage.segment_size.bytes(),
         snapshot_every_bytes: config.storage.snapshot_every.map(|size| size.bytes()),
-        election_ticks: election_ticks as usize,
+        heartbeat: config.cluster.heartbeat,
+        election: config.cluster.election,
+        patience: cluster::Config::DEFAULT_PATIENCE,
+        lease: true,
+        forward_limit_bytes: cluster::Config::DEFAULT_FORWARD_LIMIT_BYTES,
         random_seed: draw(),
     }
 }
@@ -347,6 +349,7 @@ fn start_peers(
     name: String,
     listener: TcpListener,
     address: SocketAddr,
+    store: &Arc<Store>,
 ) -> anyhow::Result<Peers> {
     let settings = peer::Config {
         hosts: config.discovery.hosts.clone(),
@@ -362,8 +365,15 @@ fn start_peers(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    // Nothing is sent between nodes yet but what the peer crate sends itself.
-    Ok(peer::start(settings, local, listener, |_| {})?)
+    // The store holds the peers; that they hold the store would keep both for ever.
+    let events = Arc::downgrade(store);
+    let peers = peer::start(settings, local, listener, move |event| {
+        if let Some(store) = events.upgrade() {
+            store.on_peer_event(event);
+        }
+    })?;
+    store.set_peers(peers.clone());
+    Ok(peers)
 }
 
 fn new_server(

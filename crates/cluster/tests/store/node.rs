@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base::{Db, Timestamp};
+use base::{Db, NodeId, Timestamp};
 use cluster::{Commands, Config, Core, Fsync, OpenError, Refusal, Store};
 use commands::Reply;
 use tokio::runtime::LocalOptions;
@@ -13,6 +13,8 @@ use tokio::sync::Barrier;
 
 /// Nothing here takes so long unless it hangs.
 const LIMIT: Duration = Duration::from_secs(30);
+
+const NODE: NodeId = NodeId(42);
 
 const SEGMENT_BYTES: u64 = 256 << 10;
 
@@ -32,7 +34,12 @@ pub(crate) fn settings(fsync: Fsync) -> Config {
         fsync,
         segment_size_bytes: SEGMENT_BYTES,
         snapshot_every_bytes: None,
-        election_ticks: 5,
+        node: NODE,
+        heartbeat: Duration::from_millis(100),
+        election: Duration::from_millis(500),
+        patience: Duration::from_secs(2),
+        lease: true,
+        forward_limit_bytes: 64 << 20,
         random_seed: 1,
     }
 }
@@ -44,7 +51,7 @@ pub(crate) fn found(dir: &Path, shards: u32, hash_seed: u64) {
 
 pub(crate) fn try_found(dir: &Path, shards: u32, hash_seed: u64) -> Result<(), OpenError> {
     let (snapshots, log) = (snapshot_dir(dir), log_dir(dir));
-    Store::found(&snapshots, &log, SEGMENT_BYTES, shards, hash_seed)
+    Store::found(&snapshots, &log, SEGMENT_BYTES, NODE, shards, hash_seed)
 }
 
 impl Node {
@@ -211,7 +218,7 @@ pub(crate) fn tick(core: &Core) {
     let store = Arc::clone(core.store());
     tokio::task::spawn_local(async move {
         loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             store.tick();
         }
     });

@@ -16,6 +16,7 @@ mod shards;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{ClusterId, NodeId, Timestamp};
 use cluster::{Core, Fsync, Store};
@@ -76,7 +77,12 @@ impl Node {
             fsync: Fsync::EverySec,
             segment_size_bytes: 1 << 20,
             snapshot_every_bytes: None,
-            election_ticks: 5,
+            node: NodeId(1),
+            heartbeat: Duration::from_millis(100),
+            election: Duration::from_millis(500),
+            patience: Duration::from_secs(2),
+            lease: true,
+            forward_limit_bytes: 64 << 20,
             random_seed: 1,
         });
         store.set_forming("no founder was met".into());

@@ -84,7 +84,11 @@ fn one_who_does_not_lead_refuses_and_writes_nothing() {
         responses[0].outcome,
         Err(Refusal::NotLeader { leader: None })
     );
-    assert_eq!(responses[0].commands.len(), 1, "it may be asked for elsewhere");
+    assert_eq!(
+        responses[0].commands.len(),
+        1,
+        "it may be asked for elsewhere"
+    );
     driver.settle();
     assert_eq!(driver.shard.last_index(), last);
     assert!(!may_read(&driver.shard));

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use base::NodeId;
 use cluster::{ReadGuard, Store};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -27,7 +28,7 @@ impl DataNode {
         let node = Node::new(None);
         let (log, snapshots) = (folder.path().join("log"), folder.path().join("snapshots"));
         let store = node.core.core.store();
-        Store::found(&snapshots, &log, 1 << 20, shards, 1).unwrap();
+        Store::found(&snapshots, &log, 1 << 20, NodeId(1), shards, 1).unwrap();
         store
             .recover(&log, &snapshots, |failure| panic!("{failure}"))
             .unwrap();
