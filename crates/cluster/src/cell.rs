@@ -7,8 +7,9 @@ use std::time::Duration;
 use base::{Clock, Moment, NodeId, ShardId};
 use keyspace::Keyspace;
 use meta::ReplicaStatus;
+use node::transfer::Wanted;
 use node::{FromPeer, Inputs, LogNumber, Order, Outputs, Outside, Turn};
-use shard::{Incoming, Request, Shard};
+use shard::{Request, Shard};
 use tokio::sync::Notify;
 use wal::WalError;
 
@@ -91,7 +92,7 @@ struct Holder {
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) wants_snapshot: bool,
-    pub(crate) fetch: Option<Incoming>,
+    pub(crate) fetch: Option<Wanted>,
 }
 
 /// How a shard stands, for people.

@@ -27,15 +27,19 @@ mod snapshots;
 mod startup;
 mod store;
 mod traffic;
+mod transfers;
 
 pub use cell::ShardStatus;
 pub use clock::SystemClock;
 pub use core::Core;
 pub use founding::Founding;
+pub use meta::{ClusterMap, Founder};
 pub use news::News;
 pub use node::Order;
+pub use node::startup::{Dirs, OpenError as DataError};
+pub use node::transfer::Settings as TransferSettings;
 pub use shard::{Commands, Refusal, Response};
-pub use startup::OpenError;
+pub use startup::{OpenError, Opened};
 pub use store::{Config, ReadGuard, Store};
 
 /// When the log is synced.

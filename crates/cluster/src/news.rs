@@ -2,7 +2,8 @@
 
 use base::{NodeId, ReplicaId, ShardId};
 use meta::ClusterMap;
-use shard::{ChangeOutcome, Incoming, Ticket};
+use node::transfer::Wanted;
+use shard::{ChangeOutcome, Ticket};
 
 /// What happens to peers and shards that is not for shards to deal with. It comes in the order in which
 /// it happened, from any thread.
@@ -49,7 +50,7 @@ pub enum News {
         /// The shard.
         shard: ShardId,
         /// Which, and where it is.
-        incoming: Option<Incoming>,
+        wanted: Option<Wanted>,
     },
     /// The log says durably that a replica is no longer here: its snapshots may go.
     Destroyed {

@@ -1,27 +1,32 @@
-//! The thread that makes snapshots, so that the log can be cut behind them.
+//! The threads that make, send and receive snapshots.
+//!
+//! One makes them: when the log is to be cut behind them, and at once for a replica that needs one. The
+//! other ([`Transfers`]) sends and receives. So neither waits for the other, and no core for
+//! either.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base::ShardId;
+use node::Order;
+use node::transfer::{Letter, Making, Settings, Step};
+use shard::SnapshotMeta;
 use tracing::{error, info, warn};
 use wal::{Body, RealDisk, Record, SnapshotError, SnapshotId, Snapshots, WalError};
 
 use crate::cell::Cell;
+use crate::news::News;
 use crate::store::Running;
+use crate::transfers::{Event, Transfers};
 
 /// How often the size of the log is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After a failure, so long nothing is tried.
 const PAUSE: Duration = Duration::from_secs(10);
-/// So many bytes are taken from the keyspace in one go; a core waits no longer than that takes.
-const STEP_BYTES: usize = 64 << 10;
 /// The longest pause between two steps.
 const PAUSE_MOST: Duration = Duration::from_millis(2);
-/// So many bytes are written to the file in one go.
-const WRITE_BYTES: usize = 1 << 20;
 
 /// When a snapshot is due.
 #[derive(Clone, Copy, Debug)]
@@ -45,48 +50,116 @@ impl Policy {
     }
 }
 
-/// The thread.
-pub(crate) struct Snapshotter {
-    stop: Mutex<Option<Sender<()>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+/// The two threads.
+pub(crate) struct SnapshotThreads {
+    demands: Arc<Demands>,
+    maker: Mutex<Option<JoinHandle<()>>>,
+    transfers: Transfers,
 }
 
-impl Snapshotter {
-    /// Starts the thread.
+/// What the thread that makes snapshots is told.
+#[derive(Default)]
+struct Demands {
+    state: Mutex<DemandState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct DemandState {
+    /// Of these one is wanted at once.
+    shards: BTreeSet<ShardId>,
+    stopping: bool,
+}
+
+impl Demands {
+    fn add(&self, shard: ShardId) {
+        lock(&self.state).shards.insert(shard);
+        self.changed.notify_one();
+    }
+
+    fn stop(&self) {
+        lock(&self.state).stopping = true;
+        self.changed.notify_one();
+    }
+
+    fn is_stopping(&self) -> bool {
+        lock(&self.state).stopping
+    }
+
+    /// Waits for a demand, or until that has passed; none once all is to stop.
+    fn wait(&self, timeout: Duration) -> Option<BTreeSet<ShardId>> {
+        let state = lock(&self.state);
+        let idle = |state: &mut DemandState| state.shards.is_empty() && !state.stopping;
+        let waited = self.changed.wait_timeout_while(state, timeout, idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        (!state.stopping).then(|| std::mem::take(&mut state.shards))
+    }
+}
+
+impl SnapshotThreads {
+    /// Starts the threads. `send` sends a message to another node; it must not wait.
     pub(crate) fn start(
         running: Arc<Running>,
-        snapshots: Snapshots<RealDisk>,
+        snapshots: Arc<Snapshots<RealDisk>>,
         policy: Policy,
         last_snapshot_bytes: u64,
-    ) -> std::io::Result<Snapshotter> {
-        let (stop, stopped) = channel();
+        settings: Settings,
+        send: impl Fn(Letter) + Send + 'static,
+    ) -> std::io::Result<SnapshotThreads> {
+        let demands: Arc<Demands> = Arc::default();
         let worker = Worker {
-            running,
-            snapshots,
+            running: Arc::clone(&running),
+            snapshots: Arc::clone(&snapshots),
             policy,
             last_snapshot_bytes,
-            stopped,
+            demands: Arc::clone(&demands),
         };
-        let thread = std::thread::Builder::new()
+        let maker = std::thread::Builder::new()
             .name("snapshots".into())
             .spawn(move || worker.run())?;
-        Ok(Snapshotter {
-            stop: Mutex::new(Some(stop)),
-            thread: Mutex::new(Some(thread)),
+        let on_damage = Arc::clone(&demands);
+        let transfers = Transfers::start(&snapshots, settings, move |event| {
+            let (shard, order) = match event {
+                Event::Send(letter) => return send(letter),
+                Event::Damaged(shard) => return on_damage.add(shard),
+                Event::Order(shard, order) => (shard, order),
+            };
+            running.cells[shard.0 as usize].order(order);
+            running.log.wake_shards();
+        })?;
+        Ok(SnapshotThreads {
+            demands,
+            maker: Mutex::new(Some(maker)),
+            transfers,
         })
     }
 
-    /// Ends the thread; a snapshot that is under way is given up.
+    /// Takes what is about snapshots; what others should hear as well, or alone, is given back.
+    pub(crate) fn hear(&self, news: News) -> Option<News> {
+        match news {
+            News::SnapshotWanted(shard) => self.demands.add(shard),
+            News::SnapshotNeeded { shard, wanted } => self.transfers.want(shard, wanted),
+            News::Fetch { from, bytes } => self.transfers.fetch(from, bytes),
+            News::Chunk { from, bytes } => self.transfers.chunk(from, bytes),
+            News::Destroyed { shard, replica } => self.transfers.destroyed(shard, replica),
+            News::Lost(node) => {
+                self.transfers.lost(node);
+                return Some(news);
+            }
+            News::Greeted(ref peer) => {
+                self.transfers.greeted(peer.node_id);
+                return Some(news);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Ends the threads; what is under way is given up.
     pub(crate) fn stop(&self) {
-        self.stop
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.demands.stop();
+        self.transfers.stop();
+        let thread = lock(&self.maker).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             error!("the thread that makes snapshots ended in a panic");
         }
@@ -95,15 +168,17 @@ impl Snapshotter {
 
 struct Worker {
     running: Arc<Running>,
-    snapshots: Snapshots<RealDisk>,
+    snapshots: Arc<Snapshots<RealDisk>>,
     policy: Policy,
     last_snapshot_bytes: u64,
-    stopped: Receiver<()>,
+    demands: Arc<Demands>,
 }
 
 enum Failure {
     Snapshot(SnapshotError),
     Log(WalError),
+    /// The replica is gone, or its state was replaced.
+    Void,
     Stopped,
 }
 
@@ -116,30 +191,39 @@ impl From<SnapshotError> for Failure {
 impl Worker {
     fn run(mut self) {
         let mut wait = LOOK_EVERY;
-        while self.stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+        // What failed and is wanted still.
+        let mut again = BTreeSet::new();
+        while let Some(mut wanted) = self.demands.wait(wait) {
             wait = LOOK_EVERY;
-            let (log_bytes, pin) = self
-                .running
-                .log
-                .with_wal(|wal| (wal.log_bytes(), wal.pinned()));
-            let Some(pin) = pin else { continue };
-            if !self.policy.is_due(log_bytes, self.last_snapshot_bytes) {
-                continue;
+            wanted.append(&mut again);
+            if wanted.is_empty() {
+                wanted.extend(self.due());
             }
-            match self.make(pin.shard) {
-                Ok(()) => {}
-                Err(Failure::Stopped) => return,
-                Err(Failure::Log(WalError::NoRoom { .. })) => wait = PAUSE,
-                Err(Failure::Log(failure)) => {
-                    self.running.log.fail(&failure);
-                    return;
-                }
-                Err(Failure::Snapshot(error)) => {
-                    warn!(shard = pin.shard.0, %error, "the snapshot failed; trying again later");
-                    wait = PAUSE;
+            for shard in wanted {
+                match self.make(shard) {
+                    Ok(()) | Err(Failure::Void) => {}
+                    Err(Failure::Stopped) => return,
+                    Err(Failure::Log(WalError::NoRoom { .. })) => wait = PAUSE,
+                    Err(Failure::Log(failure)) => {
+                        self.running.log.fail(&failure);
+                        return;
+                    }
+                    Err(Failure::Snapshot(error)) => {
+                        warn!(shard = shard.0, %error, "the snapshot failed; trying again later");
+                        again.insert(shard);
+                        wait = PAUSE;
+                    }
                 }
             }
         }
+    }
+
+    /// The shard whose snapshot would let the log be cut, if that is due.
+    fn due(&self) -> Option<ShardId> {
+        let log = &self.running.log;
+        let (log_bytes, pin) = log.with_wal(|wal| (wal.log_bytes(), wal.pinned()));
+        let due = self.policy.is_due(log_bytes, self.last_snapshot_bytes);
+        pin.filter(|_| due).map(|pin| pin.shard)
     }
 
     fn make(&mut self, shard: ShardId) -> Result<(), Failure> {
@@ -147,55 +231,20 @@ impl Worker {
         let running = Arc::clone(&self.running);
         let cell = &running.cells[shard.0 as usize];
         let begun = cell.between_turns(|shard, keyspace| {
-            let shard = shard?;
-            keyspace.begin_snapshot();
-            Some((shard.snapshot_meta(), shard.replica()))
+            // One that was never filled has nothing to tell.
+            let shard = shard.filter(|shard| shard.applied() > 0)?;
+            Some(Making::begin(shard, keyspace))
         });
         running.log.wake_shards();
-        let Some((meta, replica)) = begun else {
-            return Ok(());
-        };
-        let id = SnapshotId {
-            shard,
-            replica,
-            term: meta.term,
-            index: meta.index,
-        };
-        let mut head = Vec::with_capacity(WRITE_BYTES + STEP_BYTES);
-        meta.encode(&mut head);
-        let bytes = self.write(cell, id, head).inspect_err(|_| {
-            cell.with_keyspace(|keyspace| {
-                if keyspace.snapshot_running() {
-                    keyspace.abandon_snapshot();
-                }
-            });
-        })?;
-        let mut records = Vec::new();
-        for body in [
-            Body::Snapshot {
-                term: meta.term,
-                index: meta.index,
-            },
-            Body::Purge { index: meta.index },
-        ] {
-            Record {
-                shard,
-                replica,
-                body,
-            }
-            .encode(&mut records);
-        }
-        let (number, written) = running.log.append(&mut records).map_err(Failure::Log)?;
-        if written {
-            // With the operating system, that is; the purge counts once it is on the disk.
-            running.log.sync().map_err(Failure::Log)?;
-        }
-        running.log.request_upkeep_after(number);
+        let making = begun.ok_or(Failure::Void)?;
+        let id = making.id();
+        let (meta, bytes) = self.write(cell, making)?;
+        self.mark(cell, id, meta, bytes)?;
         self.snapshots.remove_older(id)?;
         self.last_snapshot_bytes = bytes;
         info!(
             shard = shard.0,
-            index = meta.index,
+            index = id.index,
             bytes,
             millis = started.elapsed().as_millis() as u64,
             "made a snapshot"
@@ -203,38 +252,91 @@ impl Worker {
         Ok(())
     }
 
-    fn write(&self, cell: &Cell, id: SnapshotId, mut buffer: Vec<u8>) -> Result<u64, Failure> {
-        let mut writer = self.snapshots.create(id)?;
-        let outcome = loop {
-            if self.stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Empty) {
-                break Err(Failure::Stopped);
+    /// Takes and writes all of it.
+    fn write(
+        &self,
+        cell: &Cell,
+        mut making: Making<RealDisk>,
+    ) -> Result<(SnapshotMeta, u64), Failure> {
+        let failure = loop {
+            if self.demands.is_stopping() {
+                break Failure::Stopped;
             }
             let began = Instant::now();
-            let complete =
-                cell.with_keyspace(|keyspace| keyspace.snapshot_step(STEP_BYTES, &mut buffer));
-            if complete || buffer.len() >= WRITE_BYTES {
-                if let Err(error) = writer.write(&buffer) {
-                    break Err(error.into());
-                }
-                buffer.clear();
+            let step = cell.with_keyspace(|keyspace| making.step(keyspace));
+            if step == Step::Void {
+                break Failure::Void;
             }
-            if complete {
-                break Ok(());
+            if let Err(error) = making.write(&self.snapshots) {
+                break error.into();
+            }
+            if step == Step::Complete {
+                return Ok(making.finish()?);
             }
             // The lock is not handed over to who waits for it; a pause lets the cores go first, and
             // leaves them half of the time at least.
             std::thread::sleep(began.elapsed().min(PAUSE_MOST));
         };
-        match outcome {
-            Ok(()) => Ok(writer.finish()?),
-            Err(failure) => {
-                if let Err(error) = writer.abandon() {
-                    warn!(%error, "an unfinished snapshot was left behind");
-                }
-                Err(failure)
-            }
+        let abandoned = cell.with_keyspace(|keyspace| making.abandon(Some(keyspace)));
+        if let Err(error) = abandoned {
+            warn!(%error, "an unfinished snapshot was left behind");
         }
+        Err(failure)
     }
+
+    /// Lets the log and the replica know of it, if that is still there: a word about a replica after the
+    /// log was told to forget it would never be forgotten.
+    fn mark(
+        &self,
+        cell: &Cell,
+        id: SnapshotId,
+        meta: SnapshotMeta,
+        bytes: u64,
+    ) -> Result<(), Failure> {
+        let SnapshotId {
+            shard,
+            replica,
+            term,
+            index,
+        } = id;
+        let log = &self.running.log;
+        let mut records = Vec::new();
+        for body in [Body::Snapshot { term, index }, Body::Purge { index }] {
+            Record {
+                shard,
+                replica,
+                body,
+            }
+            .encode(&mut records);
+        }
+        let appended = cell.between_turns(|shard, _| {
+            let is_here = shard.is_some_and(|shard| shard.replica() == replica);
+            is_here.then(|| log.append(&mut records))
+        });
+        log.wake_shards();
+        let Some(appended) = appended else {
+            self.snapshots.remove(id)?;
+            return Err(Failure::Void);
+        };
+        let (number, written) = appended.map_err(Failure::Log)?;
+        cell.order(Order::SnapshotMade {
+            replica,
+            meta,
+            bytes,
+        });
+        log.wake_shards();
+        if written {
+            // With the operating system, that is; the purge counts once it is on the disk.
+            log.sync().map_err(Failure::Log)?;
+        }
+        log.request_upkeep_after(number);
+        Ok(())
+    }
+}
+
+/// The lock guards plain data that is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base::{Clock, NodeId, ShardId, Timestamp};
 use keyspace::Keyspace;
 use meta::ReplicaStatus;
+use node::transfer::Settings;
 use node::{Order, Outputs, TurnConfig};
 
 use crate::Fsync;
@@ -14,7 +15,7 @@ use crate::cell::{Cell, ShardStatus};
 use crate::clock::SystemClock;
 use crate::log::LogWriter;
 use crate::mailbox::{Mailbox, Message};
-use crate::snapshots::Snapshotter;
+use crate::snapshots::SnapshotThreads;
 use crate::traffic::Traffic;
 
 /// What a store is told when it is made.
@@ -41,6 +42,8 @@ pub struct Config {
     /// Requests that wait for a leader on another node, or for its answer, may take so many bytes for
     /// each shard, and those that other nodes have here as many again.
     pub forward_limit_bytes: usize,
+    /// How snapshots travel.
+    pub transfer: Settings,
     /// Drawn at random; all chance on this node comes from it.
     pub random_seed: u64,
 }
@@ -57,7 +60,7 @@ pub struct Store {
     config: Config,
     clock: SystemClock,
     mailboxes: Vec<Mailbox>,
-    running: OnceLock<(Arc<Running>, Snapshotter)>,
+    running: OnceLock<Arc<Running>>,
     pub(crate) traffic: Traffic,
     /// Why there are no shards yet, for clients.
     forming: RwLock<String>,
@@ -238,8 +241,10 @@ impl Store {
 
     /// Ends the log's threads, after all that was acknowledged, and what is pending, is synced.
     pub fn stop(&self) {
-        if let Some((running, snapshotter)) = self.running.get() {
-            snapshotter.stop();
+        if let Some(threads) = self.traffic.snapshots() {
+            threads.stop();
+        }
+        if let Some(running) = self.running.get() {
             running.log.stop();
         }
     }
@@ -256,12 +261,13 @@ impl Store {
     }
 
     fn running(&self) -> Option<&Running> {
-        self.running.get().map(|(running, _)| &**running)
+        self.running.get().map(|running| &**running)
     }
 
-    pub(crate) fn set_running(&self, running: Arc<Running>, snapshotter: Snapshotter) {
+    pub(crate) fn set_running(&self, running: Arc<Running>, threads: SnapshotThreads) {
+        self.traffic.set_snapshots(threads);
         assert!(
-            self.running.set((running, snapshotter)).is_ok(),
+            self.running.set(running).is_ok(),
             "a node is founded or recovered once"
         );
         self.for_each_cell(|_| {});

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use base::NodeId;
+use node::transfer::{self, Letter};
 use node::wire::{self, Item, Outbox, Parcel};
 use node::{FromPeer, Outputs};
 use peer::Peers;
@@ -13,6 +14,7 @@ use tracing::{debug, warn};
 use crate::cell::{Cell, Told};
 use crate::log::LogWriter;
 use crate::news::News;
+use crate::snapshots::SnapshotThreads;
 use crate::store::Store;
 
 /// The ways out.
@@ -20,6 +22,8 @@ use crate::store::Store;
 pub(crate) struct Traffic {
     peers: OnceLock<Peers>,
     on_news: OnceLock<Box<dyn Fn(News) + Send + Sync>>,
+    /// They hear the news first.
+    snapshots: OnceLock<SnapshotThreads>,
 }
 
 impl Store {
@@ -100,6 +104,34 @@ impl Store {
 }
 
 impl Traffic {
+    /// Who makes, sends and receives snapshots.
+    pub(crate) fn set_snapshots(&self, threads: SnapshotThreads) {
+        assert!(
+            self.snapshots.set(threads).is_ok(),
+            "a store is started once"
+        );
+    }
+
+    pub(crate) fn snapshots(&self) -> Option<&SnapshotThreads> {
+        self.snapshots.get()
+    }
+
+    /// Sends a message about a snapshot. One that is lost is asked for again.
+    pub(crate) fn send_letter(&self, letter: Letter) {
+        let mut outbox = Outbox::default();
+        let kind = match letter.kind {
+            transfer::Kind::Fetch => wire::Kind::Fetch,
+            transfer::Kind::Chunk => wire::Kind::Chunk,
+        };
+        outbox.put(letter.to, kind, |out| out.extend_from_slice(&letter.body));
+        for Parcel { to, payload, .. } in outbox.drain() {
+            let outcome = self.peers.get().map(|peers| peers.send(to, payload));
+            if let Some(Err(error)) = outcome {
+                debug!(node = %to, %error, "a message about a snapshot was not sent");
+            }
+        }
+    }
+
     /// Does what a turn wants done, but for the responses.
     pub(crate) fn carry_out(
         &self,
@@ -125,8 +157,8 @@ impl Traffic {
         }
         told.wants_snapshot = out.wants_snapshot;
         if out.fetch != told.fetch {
-            let incoming = out.fetch;
-            self.tell(News::SnapshotNeeded { shard, incoming });
+            let wanted = out.fetch;
+            self.tell(News::SnapshotNeeded { shard, wanted });
         }
         told.fetch = out.fetch;
         for replica in out.destroyed.drain(..) {
@@ -178,7 +210,13 @@ impl Traffic {
     }
 
     fn tell(&self, news: News) {
-        if let Some(tell) = self.on_news.get() {
+        let news = match self.snapshots.get() {
+            Some(threads) => threads.hear(news),
+            None => Some(news),
+        };
+        if let Some(news) = news
+            && let Some(tell) = self.on_news.get()
+        {
             tell(news);
         }
     }

@@ -27,7 +27,7 @@ use std::time::Duration;
 use base::NodeId;
 
 pub use crate::startup::LoadError;
-pub use making::Making;
+pub use making::{Making, Step};
 pub use message::{Chunk, Content, Fetch, MessageError};
 pub use receiver::{Received, Receiver, TransferError, Wanted};
 pub use sender::Sender;

@@ -33,6 +33,8 @@ use meta::{ReplicaProgress, ReplicaStatus};
 use shard::{Effects, Mark, Refusal, Request, Response, Shard};
 use wal::WalError;
 
+use crate::transfer::Wanted;
+
 use guests::{Guests, is_guest};
 use hand_over::HandOver;
 pub use inputs::{FromPeer, Inputs, Order};
@@ -524,7 +526,9 @@ impl Turn {
         out.fetch = None;
         if let Some(shard) = &self.shard {
             out.wants_snapshot = shard.wants_snapshot();
-            out.fetch = shard.incoming();
+            out.fetch = shard
+                .incoming()
+                .map(|incoming| Wanted::new(shard, incoming));
             if std::mem::take(&mut self.effects.map_changed) {
                 out.map = shard.map().cloned();
             }

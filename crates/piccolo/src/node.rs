@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use base::{Clock, ClusterId, Incarnation, NodeId};
-use cluster::{Core, Founding, Store, SystemClock};
+use cluster::{ClusterMap, Core, Dirs, Founder, Founding, Store, SystemClock};
 use peer::{PeerState, Peers};
 use server::{Arrivals, ClusterFacts, Links, NodeFacts, PeerFacts, Server};
 use tokio::runtime::LocalOptions;
@@ -40,6 +40,8 @@ use crate::signals::Stop;
 /// So long clients of a node without a cluster wait at the port, in case it founds one, before they are
 /// told that there is none.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So many replicas each shard is to have, once there are nodes for them.
+const REPLICAS: u32 = 3;
 /// So long clients have to take their last replies when the node stops.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -138,6 +140,15 @@ pub(crate) fn run(
         config_file,
         started,
     };
+    let founder = Founder {
+        node: facts.node_id,
+        incarnation: identity.incarnation,
+        name: facts.node_name.clone(),
+        address: facts.peer_address.clone(),
+        redis: redis_address.to_string(),
+        version: facts.version.to_owned(),
+        formats: 1,
+    };
     let server = new_server(
         &config,
         facts,
@@ -153,7 +164,7 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let ticks = tokio::spawn(tick(Arc::clone(&store), config.cluster.heartbeat / 2));
         let outcome = tokio::select! {
-            outcome = live(&node, &mut identity, &peers, &config, redis_address, &open, stop) => outcome,
+            outcome = live(&node, &mut identity, &founder, &peers, &config, redis_address, &open, stop) => outcome,
             failure = failure_of(failure) => Err(anyhow!(
                 "the log cannot be written, and nothing more can be acknowledged: {failure}"
             )),
@@ -188,27 +199,40 @@ struct Node {
 impl Node {
     fn recover(&self) -> anyhow::Result<()> {
         let failed = self.failed.clone();
-        self.store.recover(
-            &self.folder.log_dir(),
-            &self.folder.snapshot_dir(),
-            move |failure| {
-                failed.send_replace(Some(failure.to_owned()));
-            },
-        )?;
+        let opened = self.store.open(&Dirs::of(self.folder.path()))?;
+        let map = opened.map().cloned().ok_or_else(|| {
+            anyhow!(
+                "{} holds no replica of shard 0, so the cluster's map is not known",
+                self.folder.path().display()
+            )
+        })?;
+        self.store.start(opened, &map, move |failure| {
+            failed.send_replace(Some(failure.to_owned()));
+        })?;
         Ok(())
     }
 
     /// Founds a cluster of this node alone.
-    fn found(&self, identity: &mut Identity, shards: u32) -> anyhow::Result<ClusterId> {
-        Store::found(
-            &self.folder.snapshot_dir(),
-            &self.folder.log_dir(),
-            self.store.config().segment_size_bytes,
-            self.store.config().node,
-            shards,
-            draw(),
-        )?;
+    fn found(
+        &self,
+        identity: &mut Identity,
+        founder: &Founder,
+        shards: u32,
+    ) -> anyhow::Result<ClusterId> {
         let cluster = ClusterId(draw());
+        let map = ClusterMap::founding(
+            cluster,
+            std::slice::from_ref(founder),
+            shards,
+            REPLICAS,
+            draw(),
+        );
+        Store::found(
+            &Dirs::of(self.folder.path()),
+            self.store.config().segment_size_bytes,
+            &map,
+            identity.node,
+        )?;
         identity.cluster = Some(cluster);
         self.folder.store_identity(identity)?;
         self.recover()?;
@@ -223,6 +247,7 @@ impl Node {
 async fn live(
     node: &Node,
     identity: &mut Identity,
+    founder: &Founder,
     peers: &Peers,
     config: &Config,
     redis_address: SocketAddr,
@@ -235,7 +260,7 @@ async fn live(
     while identity.cluster.is_none() {
         match Founding::decide(&peers.hosts(), &peers.statuses()) {
             Founding::Found => {
-                peers.set_cluster_id(node.found(identity, config.cluster.shards)?);
+                peers.set_cluster_id(node.found(identity, founder, config.cluster.shards)?);
             }
             Founding::Wait(reason) => {
                 if told.as_ref() != Some(&reason) {
@@ -339,6 +364,7 @@ fn store_config(config: &Config, node: NodeId, threads: NonZeroUsize) -> cluster
         patience: cluster::Config::DEFAULT_PATIENCE,
         lease: true,
         forward_limit_bytes: cluster::Config::DEFAULT_FORWARD_LIMIT_BYTES,
+        transfer: cluster::TransferSettings::default(),
         random_seed: draw(),
     }
 }

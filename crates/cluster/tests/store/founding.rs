@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use base::ShardId;
-use cluster::{Fsync, OpenError};
+use cluster::{DataError, Fsync, OpenError};
 
 use crate::node::{Node, found, increment, log_dir, names, settings, snapshot_dir, try_found};
 
@@ -55,7 +55,10 @@ fn where_there_is_data_no_cluster_is_founded() {
     node.store.stop();
     let refused = |dir: &Path| {
         let outcome = try_found(dir, 1, 9);
-        assert!(matches!(outcome, Err(OpenError::NotEmpty { .. })));
+        assert!(matches!(
+            outcome,
+            Err(OpenError::Data(DataError::NotEmpty { .. }))
+        ));
     };
     refused(dir.path());
     // A snapshot of a later state tells as well.
@@ -72,7 +75,10 @@ fn a_log_that_is_gone_stops_the_start() {
     found(dir.path(), 1, 1);
     fs::remove_dir_all(log_dir(dir.path())).unwrap();
     let error = Node::recover(dir.path(), settings(Fsync::Always)).err();
-    assert!(matches!(error, Some(OpenError::NoLog { .. })));
+    assert!(matches!(
+        error,
+        Some(OpenError::Data(DataError::NoLog { .. }))
+    ));
 }
 
 #[test]
@@ -81,10 +87,7 @@ fn a_node_that_was_not_founded_has_nothing_to_recover() {
     let error = Node::recover(dir.path(), settings(Fsync::Always)).err();
     assert!(matches!(
         error,
-        Some(OpenError::NoSnapshot {
-            shard: ShardId(0),
-            ..
-        })
+        Some(OpenError::Data(DataError::NoLog { .. }))
     ));
     assert!(!log_dir(dir.path()).exists(), "nothing was begun");
 }
@@ -103,12 +106,11 @@ fn a_shard_without_its_snapshot_stops_the_start() {
     fs::remove_file(path(1)).unwrap();
     let error = Node::recover(dir.path(), settings(Fsync::Always)).err();
     let missing = |error: Option<OpenError>| match error {
-        Some(OpenError::NoSnapshot { shard, .. }) => Some(shard),
+        Some(OpenError::Data(DataError::NoSnapshot { shard, .. })) => Some(shard),
         _ => None,
     };
     assert_eq!(missing(error), Some(ShardId(1)));
 
-    // That the last one is gone is told by the log, which knows of it.
     fs::write(path(1), kept).unwrap();
     fs::remove_file(path(2)).unwrap();
     let error = Node::recover(dir.path(), settings(Fsync::Always)).err();

@@ -7,5 +7,6 @@ mod disk_full;
 mod failures;
 mod founding;
 mod node;
+mod replicas;
 mod snapshots;
 mod turns;

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base::{Db, NodeId, Timestamp};
-use cluster::{Commands, Config, Core, Fsync, OpenError, Refusal, Store};
+use base::{ClusterId, Db, Incarnation, NodeId, Timestamp};
+use cluster::{Commands, Config, Core, Dirs, Fsync, OpenError, Refusal, Store, TransferSettings};
 use commands::Reply;
+use meta::{ClusterMap, Founder};
 use tokio::runtime::LocalOptions;
 use tokio::sync::Barrier;
 
@@ -40,8 +41,23 @@ pub(crate) fn settings(fsync: Fsync) -> Config {
         patience: Duration::from_secs(2),
         lease: true,
         forward_limit_bytes: 64 << 20,
+        transfer: TransferSettings::default(),
         random_seed: 1,
     }
+}
+
+/// The map of a cluster of this node alone.
+fn map(shards: u32, hash_seed: u64) -> ClusterMap {
+    let founder = Founder {
+        node: NODE,
+        incarnation: Incarnation(1),
+        name: "node".into(),
+        address: "127.0.0.1:19919".into(),
+        redis: "127.0.0.1:6379".into(),
+        version: "0.1.0".into(),
+        formats: 1,
+    };
+    ClusterMap::founding(ClusterId(7), &[founder], shards, 3, hash_seed)
 }
 
 /// Founds a cluster of so many shards in that folder.
@@ -50,8 +66,7 @@ pub(crate) fn found(dir: &Path, shards: u32, hash_seed: u64) {
 }
 
 pub(crate) fn try_found(dir: &Path, shards: u32, hash_seed: u64) -> Result<(), OpenError> {
-    let (snapshots, log) = (snapshot_dir(dir), log_dir(dir));
-    Store::found(&snapshots, &log, SEGMENT_BYTES, NODE, shards, hash_seed)
+    Store::found(&Dirs::of(dir), SEGMENT_BYTES, &map(shards, hash_seed), NODE)
 }
 
 impl Node {
@@ -65,7 +80,9 @@ impl Node {
         let store = Store::new(settings);
         let failures: Arc<Mutex<Vec<String>>> = Arc::default();
         let told = Arc::clone(&failures);
-        store.recover(&log_dir(dir), &snapshot_dir(dir), move |failure| {
+        let opened = store.open(&Dirs::of(dir))?;
+        let map = opened.map().expect("shard 0 is here").clone();
+        store.start(opened, &map, move |failure| {
             told.lock().unwrap().push(failure.to_owned());
         })?;
         Ok(Node {

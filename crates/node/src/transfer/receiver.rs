@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base::{NodeId, ReplicaId, ShardId};
 use keyspace::Keyspace;
-use shard::SnapshotMeta;
+use shard::{Shard, SnapshotMeta};
 use thiserror::Error;
 use wal::{Disk, SnapshotError, SnapshotId, Snapshots};
 
@@ -30,6 +30,20 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// What that replica here needs.
+    pub fn new(shard: &Shard, incoming: shard::Incoming) -> Wanted {
+        Wanted {
+            replica: shard.replica(),
+            from: incoming.from,
+            id: SnapshotId {
+                shard: shard.id(),
+                replica: incoming.from_replica,
+                term: incoming.term,
+                index: incoming.index,
+            },
+        }
+    }
+
     /// Its name here.
     pub(super) fn local_id(&self) -> SnapshotId {
         SnapshotId {

@@ -89,6 +89,8 @@ pub enum Order {
     Placed(Vec<NodeId>),
     /// A snapshot of the replica is complete on this node's disk.
     SnapshotMade {
+        /// Whose.
+        replica: ReplicaId,
         /// What it holds.
         meta: SnapshotMeta,
         /// How large it is.
@@ -97,6 +99,8 @@ pub enum Order {
     /// A snapshot of another replica has arrived, is complete on this node's disk as this replica's own,
     /// and is loaded.
     Install {
+        /// Whose.
+        replica: ReplicaId,
         /// What it holds.
         meta: SnapshotMeta,
         /// How large it is.

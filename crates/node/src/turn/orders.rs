@@ -56,8 +56,16 @@ impl Turn {
                     self.hand_over.leave(shard, &self.config, now);
                 }
             }
-            Order::SnapshotMade { meta, bytes } => {
-                if let Some(shard) = &mut self.shard {
+            Order::SnapshotMade {
+                replica,
+                meta,
+                bytes,
+            } => {
+                if let Some(shard) = self
+                    .shard
+                    .as_mut()
+                    .filter(|shard| shard.replica() == replica)
+                {
                     shard.note_snapshot(&meta, bytes);
                 }
             }
@@ -67,11 +75,17 @@ impl Turn {
                 }
             }
             Order::Install {
+                replica,
                 meta,
                 bytes,
                 keyspace,
             } => {
-                if let Some(shard) = &mut self.shard {
+                // The file on the disk is that replica's, of no use to another one.
+                if let Some(shard) = self
+                    .shard
+                    .as_mut()
+                    .filter(|shard| shard.replica() == replica)
+                {
                     shard.install(now, meta, bytes, keyspace, &mut self.effects);
                 } else {
                     out.replaced.push(*keyspace);

@@ -3,9 +3,10 @@
 use base::{Moment, NodeId, ReplicaId};
 use keyspace::{Discarded, Keyspace};
 use meta::ClusterMap;
-use shard::{ChangeOutcome, ChangeRefused, Incoming, MessageError, Response, Ticket};
+use shard::{ChangeOutcome, ChangeRefused, MessageError, Response, Ticket};
 use wal::WalError;
 
+use crate::transfer::Wanted;
 use crate::wire::Outbox;
 
 /// Counts what was handed to the log of a node. All up to a number is durable once
@@ -32,7 +33,7 @@ pub struct Outputs {
     /// by each turn.
     pub wants_snapshot: bool,
     /// The snapshot that the replica needs to go on. Set anew by each turn.
-    pub fetch: Option<Incoming>,
+    pub fetch: Option<Wanted>,
     /// Replicas of which the log says, durably, that they are no longer here: their snapshots may go.
     pub destroyed: Vec<ReplicaId>,
     /// Why changes of members were not made; whoever wanted them looks at the members and asks again.

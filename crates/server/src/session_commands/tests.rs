@@ -83,6 +83,7 @@ impl Node {
             patience: Duration::from_secs(2),
             lease: true,
             forward_limit_bytes: 64 << 20,
+            transfer: cluster::TransferSettings::default(),
             random_seed: 1,
         });
         store.set_forming("no founder was met".into());

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use base::NodeId;
-use cluster::{ReadGuard, Store};
+use base::{ClusterId, Incarnation, NodeId};
+use cluster::{ClusterMap, Dirs, Founder, ReadGuard, Store};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::task::yield_now;
@@ -26,11 +26,22 @@ impl DataNode {
     pub(super) fn of_shards(shards: u32) -> DataNode {
         let folder = TempDir::new().unwrap();
         let node = Node::new(None);
-        let (log, snapshots) = (folder.path().join("log"), folder.path().join("snapshots"));
+        let dirs = Dirs::of(folder.path());
         let store = node.core.core.store();
-        Store::found(&snapshots, &log, 1 << 20, NodeId(1), shards, 1).unwrap();
+        let founder = Founder {
+            node: NodeId(1),
+            incarnation: Incarnation(1),
+            name: "a".into(),
+            address: "127.0.0.1:19919".into(),
+            redis: "127.0.0.1:6379".into(),
+            version: "1.2.3".into(),
+            formats: 1,
+        };
+        let map = ClusterMap::founding(ClusterId(0xdef), &[founder], shards, 3, 1);
+        Store::found(&dirs, 1 << 20, &map, NodeId(1)).unwrap();
+        let opened = store.open(&dirs).unwrap();
         store
-            .recover(&log, &snapshots, |failure| panic!("{failure}"))
+            .start(opened, &map, |failure| panic!("{failure}"))
             .unwrap();
         let runtime = Builder::new_current_thread()
             .enable_all()
