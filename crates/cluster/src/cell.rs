@@ -34,6 +34,8 @@ pub(crate) struct Cell {
     began_to_serve: Notify,
     /// How the shard stood after its last turn, for people.
     led: AtomicBool,
+    /// Wakes those who wait for `led`.
+    lead_changed: Notify,
     /// 0 if none is known.
     leader: AtomicU64,
     term: AtomicU64,
@@ -56,6 +58,11 @@ impl Lease {
     fn set(&self, until: Duration) {
         let until = u64::try_from(until.as_nanos()).unwrap_or(FOR_GOOD);
         self.0.store(until, Ordering::Release);
+    }
+
+    /// Whether there is nobody else who could lead.
+    fn is_for_good(&self) -> bool {
+        self.0.load(Ordering::Acquire) == FOR_GOOD
     }
 
     /// Looks at the clock only where there is an end.
@@ -117,6 +124,7 @@ impl Cell {
             serves: AtomicBool::new(false),
             began_to_serve: Notify::new(),
             led: AtomicBool::new(false),
+            lead_changed: Notify::new(),
             leader: AtomicU64::new(0),
             term: AtomicU64::new(0),
             applied: AtomicU64::new(0),
@@ -159,6 +167,17 @@ impl Cell {
                 return;
             }
             began_to_serve.await;
+        }
+    }
+
+    /// Waits until the shard is not led here, or there is nobody else who could.
+    pub(crate) async fn handed_over(&self) {
+        loop {
+            let lead_changed = self.lead_changed.notified();
+            if !self.led.load(Ordering::Acquire) || self.lease.is_for_good() {
+                return;
+            }
+            lead_changed.await;
         }
     }
 
@@ -310,7 +329,9 @@ impl Cell {
         let leader = turn.leader();
         let lease_until = shard.map_or(Duration::ZERO, Shard::lease_until);
         self.lease.set(lease_until);
-        self.led.store(led, Ordering::Relaxed);
+        if self.led.swap(led, Ordering::AcqRel) != led {
+            self.lead_changed.notify_waiters();
+        }
         let leader_id = leader.map_or(0, |leader| leader.0);
         self.leader.store(leader_id, Ordering::Relaxed);
         self.term

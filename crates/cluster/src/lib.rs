@@ -18,13 +18,13 @@
 mod cell;
 mod clock;
 mod core;
-mod founding;
 mod log;
 mod mailbox;
 mod news;
 mod random;
 mod snapshots;
 mod startup;
+mod steering;
 mod store;
 mod traffic;
 mod transfers;
@@ -32,15 +32,18 @@ mod transfers;
 pub use cell::ShardStatus;
 pub use clock::SystemClock;
 pub use core::Core;
-pub use founding::Founding;
 pub use meta::{ClusterMap, Founder};
 pub use news::News;
-pub use node::Order;
 pub use node::startup::{Dirs, OpenError as DataError};
 pub use node::transfer::Settings as TransferSettings;
+pub use node::{AdminCommand, ClusterState, ControlConfig, Order};
 pub use shard::{Commands, Refusal, Response};
 pub use startup::{OpenError, Opened};
+pub use steering::{ClusterView, Helm, Steering, SteeringError};
 pub use store::{Config, ReadGuard, Store};
+
+/// The formats that this version reads and writes, as nodes tell each other: one number for all of them.
+pub const FORMATS: u32 = 1;
 
 /// When the log is synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -239,6 +239,16 @@ impl Store {
         cells.filter_map(Cell::replica_status).collect()
     }
 
+    /// Has others take over what this node leads, and waits until they have. Where nobody can, that is for
+    /// ever.
+    pub async fn hand_over(&self) {
+        self.for_each_cell(|cell| cell.order(Order::HandOver));
+        let cells = self.running().map(|running| running.cells.iter());
+        for cell in cells.into_iter().flatten() {
+            cell.handed_over().await;
+        }
+    }
+
     /// Ends the log's threads, after all that was acknowledged, and what is pending, is synced.
     pub fn stop(&self) {
         if let Some(threads) = self.traffic.snapshots() {

@@ -114,6 +114,26 @@ pub(crate) struct Cluster {
     /// The least election timeout; the greatest is twice that.
     #[serde(rename = "election_ms", deserialize_with = "values::millis")]
     pub(crate) election: Duration,
+    /// How long a request waits for a leader while it is certain that none has taken it.
+    #[serde(rename = "patience_ms", deserialize_with = "values::millis")]
+    pub(crate) patience: Duration,
+    /// How long a node is gone before its replicas are replaced.
+    #[serde(rename = "down_after_ms", deserialize_with = "values::millis")]
+    pub(crate) down_after: Duration,
+    pub(crate) reads: Reads,
+    /// What requests that wait for a leader may take, for each shard.
+    pub(crate) request_limit: ByteSize,
+}
+
+/// How a leader makes sure that it still is one before it answers a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Reads {
+    /// By a lease: clocks may differ in speed by half at most.
+    #[default]
+    Lease,
+    /// By asking a majority each time.
+    Quorum,
 }
 
 /// What is logged and how it looks.
@@ -201,6 +221,10 @@ impl Default for Cluster {
             replicas: 3,
             heartbeat: Duration::from_millis(100),
             election: Duration::from_millis(500),
+            patience: Duration::from_secs(2),
+            down_after: Duration::from_secs(300),
+            reads: Reads::default(),
+            request_limit: ByteSize::from_bytes(256 * ByteSize::MIB),
         }
     }
 }
@@ -239,6 +263,16 @@ impl Config {
                 .parse()
                 .unwrap_or(bound),
             None => bound,
+        }
+    }
+
+    /// Where clients reach the listener that is bound to `redis`, as far as can be told: the host is that which
+    /// other nodes dial where it is bound to every interface.
+    pub(crate) fn advertise_redis(redis: SocketAddr, peer: &HostAddr) -> String {
+        if redis.ip().is_unspecified() {
+            format!("{}:{}", peer.host(), redis.port())
+        } else {
+            redis.to_string()
         }
     }
 

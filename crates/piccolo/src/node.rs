@@ -6,14 +6,15 @@
 //! 2. the peer port, because it names the folder (`bind.rs`);
 //! 3. the folder `node-<peer port>`, locked, and the identity in it, with the next incarnation on disk
 //!    before anything is said to anybody;
-//! 4. recovery of what the node held, which tells its progress;
-//! 5. the port for clients, bound only now, so that none waits through a recovery;
-//! 6. the cores, a thread each: they serve clients;
-//! 7. the peers, on the main thread: accepting and dialling;
-//! 8. founding, where no cluster is known;
+//! 4. the port for clients, because other nodes are told where it is; nobody is let in yet;
+//! 5. recovery of what the node held, which tells its progress;
+//! 6. the peers, on the main thread: accepting and dialling;
+//! 7. the cores, a thread each: they serve clients;
+//! 8. steering, on the main thread: founding or joining where there is no cluster, and from then on what
+//!    concerns the node as a whole;
 //! 9. the line "ready to serve", with the command that talks to it.
 //!
-//! It stops in the reverse order.
+//! It stops in the reverse order, after it has handed over what it leads.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -23,25 +24,27 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use base::{Clock, ClusterId, Incarnation, NodeId};
-use cluster::{ClusterMap, Core, Dirs, Founder, Founding, Store, SystemClock};
+use base::{Clock, Incarnation, NodeId};
+use cluster::{
+    AdminCommand, ClusterState, Core, Helm, Steering, SteeringError, Store, SystemClock,
+};
 use peer::{PeerState, Peers};
-use server::{Arrivals, ClusterFacts, Links, NodeFacts, PeerFacts, Server};
+use server::{AdminRequest, Arrivals, ClusterFacts, Links, NodeFacts, PeerFacts, Server};
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use wal::{DataDir, Identity, RunId};
 
 use crate::bind::{self, Listener};
-use crate::config::{Config, Fsync};
+use crate::config::{Config, Fsync, Reads};
 use crate::open_files;
 use crate::signals::Stop;
 
 /// So long clients of a node without a cluster wait at the port, in case it founds one, before they are
 /// told that there is none.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// So many replicas each shard is to have, once there are nodes for them.
-const REPLICAS: u32 = 3;
+/// So long others have to take over what this node leads when it stops.
+const HAND_OVER: Duration = Duration::from_secs(2);
 /// So long clients have to take their last replies when the node stops.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -69,7 +72,7 @@ pub(crate) fn run(
         &mut config.discovery.bind_port,
     )?;
     let folder = DataDir::open(&config.node_dir(peer_address))?;
-    let mut identity = start_identity(&folder)?;
+    let identity = start_identity(&folder)?;
     let node_name = config.node_name(peer_address);
     info!(
         node_id = %identity.node,
@@ -80,34 +83,22 @@ pub(crate) fn run(
         "this node"
     );
 
-    if config.cluster.shards > 1 {
-        if identity.cluster.is_none() {
-            return Err(anyhow!(
-                "cluster.shards = {}: this version founds clusters of one shard; set it to 1",
-                config.cluster.shards
-            ));
-        }
-        warn!(
-            shards = config.cluster.shards,
-            "cluster.shards is ignored: the cluster was founded with 1"
-        );
-    }
-    let (failed, failure) = watch::channel(None);
-    let store = Store::new(store_config(&config, identity.node, threads));
-    let (known_cluster, cluster_id) = watch::channel(identity.cluster);
-    let node = Node {
-        store: Arc::clone(&store),
-        folder,
-        failed,
-        known_cluster,
-    };
-    if identity.cluster.is_some() {
-        node.recover()?;
-    }
     let (redis_listener, redis_address) = bind::bind(
         Listener::Redis,
         &config.redis.bind_host,
         &mut config.redis.bind_port,
+    )?;
+    let (failed, failure) = watch::channel(None);
+    let store = Store::new(store_config(&config, identity.node, threads));
+    let advertised = config.advertise(peer_address);
+    let (steering, helm) = Steering::start(
+        Arc::clone(&store),
+        Arc::new(folder),
+        identity.clone(),
+        control_config(&config, &identity, &node_name, peer_address, redis_address),
+        move |failure| {
+            failed.send_replace(Some(failure.to_owned()));
+        },
     )?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -124,6 +115,7 @@ pub(crate) fn run(
             &store,
         )?
     };
+    store.set_peers(peers.clone());
     if Config::protected_mode(redis_address) && config.redis.password.is_none() {
         warn!(
             address = %redis_address,
@@ -135,36 +127,26 @@ pub(crate) fn run(
         node_id: identity.node,
         node_name,
         run_id: identity.run.to_string(),
-        peer_address: config.advertise(peer_address).to_string(),
+        peer_address: advertised.to_string(),
         redis_address,
         config_file,
         started,
     };
-    let founder = Founder {
-        node: facts.node_id,
-        incarnation: identity.incarnation,
-        name: facts.node_name.clone(),
-        address: facts.peer_address.clone(),
-        redis: redis_address.to_string(),
-        version: facts.version.to_owned(),
-        formats: 1,
-    };
-    let server = new_server(
-        &config,
-        facts,
-        &store,
-        redis_address,
-        peers.clone(),
-        cluster_id,
-    );
+    let links = links(peers.clone(), helm.clone());
+    let server = new_server(&config, facts, &store, redis_address, links);
     let (end_cores, end) = watch::channel(false);
     let (open, opened) = watch::channel(false);
     let cores = start_cores(&store, &server, redis_listener, &opened, &end)?;
 
     let outcome = runtime.block_on(async {
         let ticks = tokio::spawn(tick(Arc::clone(&store), config.cluster.heartbeat / 2));
+        let steered = steering.run(peers.clone(), config.cluster.heartbeat);
         let outcome = tokio::select! {
-            outcome = live(&node, &mut identity, &founder, &peers, &config, redis_address, &open, stop) => outcome,
+            outcome = live(&store, &helm, redis_address, &open, stop) => outcome,
+            reason = steered => Err(match reason {
+                SteeringError::Stopped(reason) => anyhow!("this node stops: {reason}"),
+                other => other.into(),
+            }),
             failure = failure_of(failure) => Err(anyhow!(
                 "the log cannot be written, and nothing more can be acknowledged: {failure}"
             )),
@@ -187,113 +169,57 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// What founding and recovery need.
-struct Node {
-    store: Arc<Store>,
-    folder: DataDir,
-    failed: watch::Sender<Option<String>>,
-    /// For `INFO`.
-    known_cluster: watch::Sender<Option<ClusterId>>,
-}
-
-impl Node {
-    fn recover(&self) -> anyhow::Result<()> {
-        let failed = self.failed.clone();
-        let opened = self.store.open(&Dirs::of(self.folder.path()))?;
-        let map = opened.map().cloned().ok_or_else(|| {
-            anyhow!(
-                "{} holds no replica of shard 0, so the cluster's map is not known",
-                self.folder.path().display()
-            )
-        })?;
-        self.store.start(opened, &map, move |failure| {
-            failed.send_replace(Some(failure.to_owned()));
-        })?;
-        Ok(())
-    }
-
-    /// Founds a cluster of this node alone.
-    fn found(
-        &self,
-        identity: &mut Identity,
-        founder: &Founder,
-        shards: u32,
-    ) -> anyhow::Result<ClusterId> {
-        let cluster = ClusterId(draw());
-        let map = ClusterMap::founding(
-            cluster,
-            std::slice::from_ref(founder),
-            shards,
-            REPLICAS,
-            draw(),
-        );
-        Store::found(
-            &Dirs::of(self.folder.path()),
-            self.store.config().segment_size_bytes,
-            &map,
-            identity.node,
-        )?;
-        identity.cluster = Some(cluster);
-        self.folder.store_identity(identity)?;
-        self.recover()?;
-        self.known_cluster.send_replace(Some(cluster));
-        info!(cluster_id = %cluster, shards, "founded a cluster");
-        Ok(cluster)
-    }
-}
-
-/// Founds if that is to be done, opens the door to clients once they can be served or told why not,
-/// says that the node is ready, and waits for the signal to stop.
+/// Opens the door to clients once they can be served or told why not, says that the node is ready, and
+/// waits for the signal to stop. Then others take over what this node leads.
 async fn live(
-    node: &Node,
-    identity: &mut Identity,
-    founder: &Founder,
-    peers: &Peers,
-    config: &Config,
+    store: &Store,
+    helm: &Helm,
     redis_address: SocketAddr,
     open: &watch::Sender<bool>,
     mut stop: Stop,
 ) -> anyhow::Result<()> {
-    let mut changed = peers.changed();
-    let mut told = None;
     let mut patience = pin!(tokio::time::sleep(PATIENCE));
-    while identity.cluster.is_none() {
-        match Founding::decide(&peers.hosts(), &peers.statuses()) {
-            Founding::Found => {
-                peers.set_cluster_id(node.found(identity, founder, config.cluster.shards)?);
+    let mut view = helm.view();
+    let ready = async {
+        view.wait_for(|view| view.id.is_some())
+            .await
+            .context("nobody steers this node")?;
+        store.serving().await;
+        anyhow::Ok(())
+    };
+    let mut ready = pin!(ready);
+    loop {
+        tokio::select! {
+            outcome = &mut ready => {
+                outcome?;
+                break;
             }
-            Founding::Wait(reason) => {
-                if told.as_ref() != Some(&reason) {
-                    info!(reason, "no data is served yet");
-                    node.store.set_forming(reason.clone());
-                    told = Some(reason);
-                }
-                tokio::select! {
-                    () = &mut patience, if !*open.borrow() => {
-                        open.send_replace(true);
-                    }
-                    change = changed.changed() => change.context("the peers are gone")?,
-                    signal = stop.wait_for(Option::is_some) => {
-                        signal.context("the signals are no longer heard")?;
-                        return Ok(());
-                    }
-                }
+            () = &mut patience, if !*open.borrow() => {
+                open.send_replace(true);
+            }
+            signal = stop.wait_for(Option::is_some) => {
+                signal.context("the signals are no longer heard")?;
+                return Ok(());
             }
         }
     }
-    tokio::select! {
-        () = node.store.serving() => {
-            open.send_replace(true);
-            info!("ready to serve: redis-cli{} -p {}", host_option(redis_address), redis_address.port());
-        }
-        signal = stop.wait_for(Option::is_some) => {
-            signal.context("the signals are no longer heard")?;
-            return Ok(());
-        }
-    }
+    open.send_replace(true);
+    info!(
+        "ready to serve: redis-cli{} -p {}",
+        host_option(redis_address),
+        redis_address.port()
+    );
     stop.wait_for(Option::is_some)
         .await
         .context("the signals are no longer heard")?;
+    if tokio::time::timeout(HAND_OVER, store.hand_over())
+        .await
+        .is_err()
+    {
+        warn!(
+            "not all that this node leads was handed over in time; others take it over when it is gone"
+        );
+    }
     Ok(())
 }
 
@@ -350,7 +276,6 @@ fn start_identity(folder: &DataDir) -> anyhow::Result<Identity> {
 
 fn store_config(config: &Config, node: NodeId, threads: NonZeroUsize) -> cluster::Config {
     cluster::Config {
-        node,
         cores: threads.get(),
         fsync: match config.storage.fsync {
             Fsync::Always => cluster::Fsync::Always,
@@ -359,13 +284,45 @@ fn store_config(config: &Config, node: NodeId, threads: NonZeroUsize) -> cluster
         },
         segment_size_bytes: config.storage.segment_size.bytes(),
         snapshot_every_bytes: config.storage.snapshot_every.map(|size| size.bytes()),
+        node,
         heartbeat: config.cluster.heartbeat,
         election: config.cluster.election,
-        patience: cluster::Config::DEFAULT_PATIENCE,
-        lease: true,
-        forward_limit_bytes: cluster::Config::DEFAULT_FORWARD_LIMIT_BYTES,
+        patience: config.cluster.patience,
+        lease: config.cluster.reads == Reads::Lease,
+        forward_limit_bytes: config.cluster.request_limit.bytes() as usize,
         transfer: cluster::TransferSettings::default(),
         random_seed: draw(),
+    }
+}
+
+fn control_config(
+    config: &Config,
+    identity: &Identity,
+    name: &str,
+    peer: SocketAddr,
+    redis: SocketAddr,
+) -> cluster::ControlConfig {
+    let advertised = config.advertise(peer);
+    cluster::ControlConfig {
+        local: cluster::Founder {
+            node: identity.node,
+            incarnation: identity.incarnation,
+            name: name.to_owned(),
+            address: advertised.to_string(),
+            redis: Config::advertise_redis(redis, &advertised),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            formats: cluster::FORMATS,
+        },
+        hosts: config
+            .discovery
+            .hosts
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        shards: config.cluster.shards,
+        replicas: config.cluster.replicas,
+        down_after: config.cluster.down_after,
+        seed: draw(),
     }
 }
 
@@ -391,15 +348,9 @@ fn start_peers(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    // The store holds the peers; that they hold the store would keep both for ever.
-    let events = Arc::downgrade(store);
-    let peers = peer::start(settings, local, listener, move |event| {
-        if let Some(store) = events.upgrade() {
-            store.on_peer_event(event);
-        }
-    })?;
-    store.set_peers(peers.clone());
-    Ok(peers)
+    let store = Arc::clone(store);
+    let on_event = move |event| store.on_peer_event(event);
+    Ok(peer::start(settings, local, listener, on_event)?)
 }
 
 fn new_server(
@@ -407,8 +358,7 @@ fn new_server(
     facts: NodeFacts,
     store: &Arc<Store>,
     address: SocketAddr,
-    peers: Peers,
-    cluster_id: watch::Receiver<Option<ClusterId>>,
+    links: Links,
 ) -> Server {
     let settings = server::Config {
         max_clients: config.redis.max_clients as usize,
@@ -421,7 +371,12 @@ fn new_server(
         query_limit_bytes: config.redis.query_buffer_limit.bytes() as usize,
         output_limit_bytes: config.redis.output_buffer_limit.bytes() as usize,
     };
-    let peers = move || {
+    Server::new(settings, facts, Arc::clone(store), links)
+}
+
+/// The ways from sessions to peers and to steering.
+fn links(peers: Peers, helm: Helm) -> Links {
+    let peer_facts = move || {
         peers
             .statuses()
             .into_iter()
@@ -434,23 +389,43 @@ fn new_server(
             })
             .collect()
     };
-    let cluster = {
-        let store = Arc::clone(store);
-        move || ClusterFacts {
-            cluster_id: *cluster_id.borrow(),
-            state: if store.shards() > 0 { "ok" } else { "forming" },
-            voters: 1,
+    let view = helm.view();
+    let cluster = move || {
+        let view = view.borrow();
+        ClusterFacts {
+            cluster_id: view.id,
+            state: match view.state {
+                ClusterState::Forming => "forming",
+                ClusterState::Ok => "ok",
+                ClusterState::Degraded => "degraded",
+                ClusterState::NoQuorum => "no_quorum",
+            },
+            voters: view.voters,
         }
     };
-    let links = Links {
-        peers: Box::new(peers),
+    Links {
+        peers: Box::new(peer_facts),
         cluster: Box::new(cluster),
-        admin: Box::new(|_| {
-            let refusal = "ERR this node is a cluster of its own: there is nothing to administer";
-            Box::pin(std::future::ready(Err(refusal.to_owned())))
-        }),
-    };
-    Server::new(settings, facts, Arc::clone(store), links)
+        admin: Box::new(move |request| Box::pin(helm.ask(admin_command(request)))),
+    }
+}
+
+fn admin_command(request: AdminRequest) -> AdminCommand {
+    match request {
+        AdminRequest::Status => AdminCommand::Status,
+        AdminRequest::NodeRemove(node) => AdminCommand::NodeRemove(node),
+        AdminRequest::NodeDrain(node) => AdminCommand::NodeDrain(node),
+        AdminRequest::NodeUndrain(node) => AdminCommand::NodeUndrain(node),
+        AdminRequest::ShardMove { shard, from, to } => AdminCommand::ShardMove {
+            shard: base::ShardId(shard),
+            from,
+            to,
+        },
+        AdminRequest::ShardLead { shard, node } => AdminCommand::ShardLead {
+            shard: base::ShardId(shard),
+            node,
+        },
+    }
 }
 
 /// Starts a thread for each core. They end when `end` turns true and their clients have their replies.

@@ -20,6 +20,11 @@ pub(super) struct Contradiction {
 /// Heartbeats faster than this cost more than they tell.
 const LEAST_HEARTBEAT: Duration = Duration::from_millis(10);
 /// A cluster that takes longer than this to notice a dead leader is taken for a slip of the pen.
+/// Clients give up before.
+const GREATEST_PATIENCE: Duration = Duration::from_secs(60);
+/// A batch of commands fits.
+const LEAST_REQUEST_LIMIT: u64 = 1 << 20;
+const GREATEST_REQUEST_LIMIT: u64 = 64 << 30;
 const GREATEST_ELECTION: Duration = Duration::from_secs(60);
 
 /// Everything that is wrong, in the order of the reference.
@@ -211,6 +216,34 @@ fn cluster(config: &Config, found: &mut Found) {
             ),
         );
     }
+    if cluster.patience > GREATEST_PATIENCE {
+        found.add(
+            &["cluster.patience_ms"],
+            format!(
+                "{}, expected at most {}",
+                cluster.patience.as_millis(),
+                GREATEST_PATIENCE.as_millis()
+            ),
+        );
+    }
+    if cluster.down_after < cluster.election.saturating_mul(2) {
+        found.add(
+            &["cluster.down_after_ms", "cluster.election_ms"],
+            format!(
+                "cluster.down_after_ms = {} with cluster.election_ms = {}, expected at least two \
+                 election timeouts: a node that restarts must not lose its replicas",
+                cluster.down_after.as_millis(),
+                cluster.election.as_millis()
+            ),
+        );
+    }
+    within(
+        found,
+        &["cluster.request_limit"],
+        cluster.request_limit.bytes(),
+        LEAST_REQUEST_LIMIT,
+        GREATEST_REQUEST_LIMIT,
+    );
 }
 
 fn within(found: &mut Found, keys: &'static [&'static str], value: u64, least: u64, greatest: u64) {
@@ -291,6 +324,9 @@ mod tests {
             ("cluster.heartbeat_ms = 200", "cluster.election_ms"),
             ("cluster.election_ms = 299", "cluster.election_ms"),
             ("cluster.election_ms = 60001", "cluster.election_ms"),
+            ("cluster.patience_ms = 60001", "cluster.patience_ms"),
+            ("cluster.down_after_ms = 999", "cluster.down_after_ms"),
+            ("cluster.request_limit = 1000", "cluster.request_limit"),
         ] {
             assert_eq!(keys_at_odds(text), [key], "{text}");
         }

@@ -22,6 +22,10 @@ pub(crate) const KEYS: &[&str] = &[
     "cluster.replicas",
     "cluster.heartbeat_ms",
     "cluster.election_ms",
+    "cluster.patience_ms",
+    "cluster.down_after_ms",
+    "cluster.reads",
+    "cluster.request_limit",
     "log.level",
     "log.format",
 ];
