@@ -82,6 +82,9 @@ fn without_a_hint_one_request_finds_the_leader_for_all() {
     let asked: Vec<u64> = (0..3).map(|_| world.ask(2, &[&["incr", "n"]])).collect();
     world.turn(2);
     assert_eq!(forwards(&world, 0) + forwards(&world, 1), 1);
+    world.nodes[2].inputs.tick = true;
+    world.turn(2);
+    assert_eq!(forwards(&world, 0) + forwards(&world, 1), 1);
     world.settle();
     for ticket in asked {
         assert!(world.answer(ticket).is_some_and(Result::is_ok));
@@ -246,13 +249,23 @@ fn a_node_that_was_lost_is_told_nothing_of_its_former_requests() {
     for node in &mut world.nodes {
         node.outside.is_held = false;
     }
-    world.turn(leader);
-    let told = world.mail.iter();
-    let mut told = told.filter(|(_, parcel)| parcel.to == node_id(2));
-    assert!(told.next().is_none());
     world.settle();
     assert_eq!(world.number(leader, "n"), 1);
     assert_eq!(world.refusal(write), Refusal::Uncertain);
+    assert_eq!(world.told.get(&(leader, 2)), None);
+}
+
+#[test]
+fn a_node_keeps_no_more_than_its_limit_of_what_it_forwards() {
+    let (mut world, leader, _) = three();
+    world.swallowed.insert((2, leader));
+    let large = "v".repeat(6_000);
+    let asked: Vec<u64> = (0..3)
+        .map(|_| world.ask(2, &[&["set", "k", &large]]))
+        .collect();
+    world.settle();
+    assert_eq!(world.answer(asked[1]), None);
+    assert_eq!(world.refusal(asked[2]), Refusal::Busy);
 }
 
 #[test]
@@ -318,18 +331,31 @@ fn a_leader_takes_no_more_than_its_limit_of_other_nodes() {
 }
 
 #[test]
-fn two_nodes_that_take_each_other_for_the_leader_do_not_keep_each_other_busy() {
-    let mut world = World::new(2, 0);
-    for at in 0..2 {
-        let hint = Order::Hint {
-            leader: Some(node_id(1 - at)),
-        };
-        world.order(at, hint);
+fn two_nodes_that_take_each_other_for_the_leader_do_not_keep_others_busy() {
+    let mut world = World::new(3, 0);
+    for (at, leader) in [(0, 1), (1, 2), (2, 1)] {
+        let leader = Some(node_id(leader));
+        world.order(at, Order::Hint { leader });
     }
     let write = world.ask(0, &[&["incr", "n"]]);
-    // Each settles, or the world panics.
+    // Each tick settles, or the world panics.
     world.pass(PATIENCE + HEARTBEAT);
     assert_eq!(world.refusal(write), Refusal::Unreachable);
+}
+
+#[test]
+fn a_read_has_patience_from_when_it_was_asked() {
+    let (mut world, leader, _) = three();
+    world.swallowed.insert((leader, 2));
+    let read = world.ask(2, &[&["get", "n"]]);
+    world.pass(ELECTION);
+    // It is sent again, out of step with its patience.
+    world.disconnect(2, leader);
+    world.connect(2, leader);
+    world.pass(PATIENCE - ELECTION - HEARTBEAT);
+    assert_eq!(world.answer(read), None);
+    world.pass(2 * HEARTBEAT);
+    assert_eq!(world.refusal(read), Refusal::Unreachable);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use meta::{Member, Membership, Role};
 use shard::{Commands, Config, Recovery, Refusal, Request, SnapshotMeta, Ticket};
 use wal::WalError;
 
-use crate::wire::{Outcome, Parcel, items};
+use crate::wire::{Item, Outcome, Parcel, items};
 use crate::{FromPeer, Inputs, LogNumber, Order, Outputs, Outside, Turn, TurnConfig};
 
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) swallowed: BTreeSet<(At, At)>,
     /// There is no connection between the two.
     pub(super) disconnected: BTreeSet<(At, At)>,
+    /// How many outcomes of forwards were sent, from the first to the second.
+    pub(super) told: BTreeMap<(At, At), usize>,
     last_ticket: u64,
 }
 
@@ -205,6 +207,7 @@ impl World {
             mail: VecDeque::new(),
             swallowed: BTreeSet::new(),
             disconnected: BTreeSet::new(),
+            told: BTreeMap::new(),
             last_ticket: 0,
         }
     }
@@ -314,6 +317,10 @@ impl World {
         let parcels: Vec<Parcel> = node.out.outbox.drain().collect();
         for parcel in parcels {
             let to = at(parcel.to);
+            let outcomes = items(&parcel.payload)
+                .unwrap()
+                .filter(|item| matches!(item, Ok(Item::Forwarded { .. })));
+            *self.told.entry((from, to)).or_default() += outcomes.count();
             if self.disconnected.contains(&pair(from, to)) {
                 self.nodes[from].inputs.from_peers.push(FromPeer::Unsent {
                     to: parcel.to,
