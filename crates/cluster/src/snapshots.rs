@@ -100,7 +100,7 @@ impl SnapshotThreads {
     /// Starts the threads. `send` sends a message to another node; it must not wait.
     pub(crate) fn start(
         running: Arc<Running>,
-        snapshots: Arc<Snapshots<RealDisk>>,
+        snapshots: &Arc<Snapshots<RealDisk>>,
         policy: Policy,
         last_snapshot_bytes: u64,
         settings: Settings,
@@ -109,7 +109,7 @@ impl SnapshotThreads {
         let demands: Arc<Demands> = Arc::default();
         let worker = Worker {
             running: Arc::clone(&running),
-            snapshots: Arc::clone(&snapshots),
+            snapshots: Arc::clone(snapshots),
             policy,
             last_snapshot_bytes,
             demands: Arc::clone(&demands),
@@ -118,7 +118,7 @@ impl SnapshotThreads {
             .name("snapshots".into())
             .spawn(move || worker.run())?;
         let on_damage = Arc::clone(&demands);
-        let transfers = Transfers::start(&snapshots, settings, move |event| {
+        let transfers = Transfers::start(snapshots, settings, move |event| {
             let (shard, order) = match event {
                 Event::Send(letter) => return send(letter),
                 Event::Damaged(shard) => return on_damage.add(shard),
@@ -203,7 +203,10 @@ impl Worker {
                 match self.make(shard) {
                     Ok(()) | Err(Failure::Void) => {}
                     Err(Failure::Stopped) => return,
-                    Err(Failure::Log(WalError::NoRoom { .. })) => wait = PAUSE,
+                    Err(Failure::Log(WalError::NoRoom { .. })) => {
+                        again.insert(shard);
+                        wait = PAUSE;
+                    }
                     Err(Failure::Log(failure)) => {
                         self.running.log.fail(&failure);
                         return;

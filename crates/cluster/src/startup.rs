@@ -195,13 +195,13 @@ impl Store {
         let store = Arc::downgrade(self);
         let threads = SnapshotThreads::start(
             Arc::clone(&running),
-            Arc::new(recovered.snapshots),
+            &Arc::new(recovered.snapshots),
             policy,
             snapshot_bytes,
             self.config().transfer,
             move |letter| {
                 if let Some(store) = store.upgrade() {
-                    store.traffic.send_letter(letter);
+                    store.traffic.send_letter(&letter);
                 }
             },
         )

@@ -117,7 +117,7 @@ impl Traffic {
     }
 
     /// Sends a message about a snapshot. One that is lost is asked for again.
-    pub(crate) fn send_letter(&self, letter: Letter) {
+    pub(crate) fn send_letter(&self, letter: &Letter) {
         let mut outbox = Outbox::default();
         let kind = match letter.kind {
             transfer::Kind::Fetch => wire::Kind::Fetch,
