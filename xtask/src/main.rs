@@ -1,10 +1,11 @@
-//! What developers and CI run: `cargo xtask verify`, `fix`, `test`, `tidy`, `bench`, `chaos` and
-//! `check-history`.
+//! What developers and CI run: `cargo xtask verify`, `fix`, `test`, `tidy`, `bench`, `sim`, `chaos`
+//! and `check-history`.
 
 mod bench;
 mod chaos;
 mod report;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -26,6 +27,13 @@ cargo xtask COMMAND
            redis-server as oracle, both under target/, nothing installed
   tidy     the house rules: the arrows of ARCHITECTURE.md, file lengths, words, links
   fix      rewrites: formatting, and what clippy can mend by itself
+  sim      whole clusters in one thread each, from a seed, with faults; tells the first seed that fails, and
+           the shortest run that fails in the same way
+             --seeds N        how many [default: 1000]
+             --seed S         the first of them [default: 1]
+             --minutes M      no new one is begun after so long
+             --trace          tells all that happens in the first
+             --planted BUG    with a bug of crates/sim/src/planted.rs in it: a failure is expected
   chaos    faults on real clusters under load, each kind for a long time; as root, else without partitions
              --minutes N      how long each kind of fault [default: 10]
              --only WORDS     the kinds whose names have that in them, as pytest -k takes it
@@ -61,6 +69,7 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        ["sim", ref options @ ..] => sim::run(options),
         ["chaos", ref options @ ..] => match chaos::Options::parse(options) {
             Ok(options) => checked(|workspace, report| chaos::run(workspace, report, &options)),
             Err(problem) => {

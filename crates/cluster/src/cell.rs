@@ -329,8 +329,7 @@ impl Cell {
         let leader = turn.leader();
         let lease_until = shard.map_or(Duration::ZERO, Shard::lease_until);
         self.lease.set(lease_until);
-        let lead_changed = self.led.swap(led, Ordering::AcqRel) != led;
-        if lead_changed {
+        if self.led.swap(led, Ordering::AcqRel) != led {
             self.lead_changed.notify_waiters();
         }
         let leader_id = leader.map_or(0, |leader| leader.0);
@@ -346,7 +345,7 @@ impl Cell {
         if self.serves.swap(serves, Ordering::AcqRel) != serves {
             self.began_to_serve.notify_waiters();
         }
-        if tick || lead_changed {
+        if tick {
             *lock(&self.replica) = turn.status();
         }
     }

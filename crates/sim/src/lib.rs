@@ -1,13 +1,32 @@
 //! A whole cluster in one thread, from one seed.
+//!
+//! The parts of a node that decide ([`node`], [`shard`], [`wal`], [`peer`]'s sessions and hub) run as they
+//! ship. What lies around them is simulated: [`clock`], [`network`], the disk ([`wal::testing`]), and in
+//! [`process`] what threads and sockets do. [`world`] puts processes on machines, lets clients ask and faults
+//! happen, and takes one event after the other. So a run is a function of its [`plan`], and a plan of its
+//! seed: whatever was seen once can be seen again, and made [shorter](shrink).
+//!
+//! What must hold is in [`invariants`]; what clients were told is judged by [`linearizability`]. That all this
+//! sees what it should is shown by bugs that are [`planted`].
+//!
+//! What it leaves out: threads and locks (`cluster`), the Redis protocol (`server`), real disks and sockets.
+//! They are tested by killing real processes.
 
 pub mod chance;
 pub mod clock;
 pub mod fault;
 pub mod history;
 pub mod history_file;
+pub mod invariants;
 pub mod linearizability;
 pub mod network;
 pub mod op;
 pub mod plan;
+pub mod planted;
+pub mod process;
 pub mod queue;
 pub mod register;
+pub mod run;
+pub mod scene;
+pub mod shrink;
+pub mod world;

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::chance::Chance;
 use crate::history::Call;
 use crate::op::Op;
 use crate::register::Register;
@@ -30,28 +31,24 @@ pub enum Verdict {
 
 /// How many states are tried. Histories with many operations of unknown outcome at once would take
 /// exponential time; the runs are laid out so that this is rare.
-pub const STATES_LIMIT: usize = 400_000;
+pub const STATES_LIMIT: usize = 200_000;
 
-/// Which operations have taken effect.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Done(Vec<u64>);
-
-impl Done {
-    fn has(&self, number: usize) -> bool {
-        self.0[number / 64] >> (number % 64) & 1 == 1
-    }
-
-    fn toggle(&mut self, number: usize) {
-        self.0[number / 64] ^= 1 << (number % 64);
-    }
-}
+/// Which operations have taken effect, as the exclusive or of a random number for each (Zobrist): two
+/// sets that are told apart by nothing else are the same for all that matters here.
+type Done = u128;
 
 struct Search<'h> {
     /// In the order of their calls.
     calls: Vec<&'h Call>,
     clock_error: Duration,
+    /// The random numbers.
+    marks: Vec<Done>,
     tried: BTreeSet<(Done, Register)>,
     done: Done,
+    /// Those that are not done, as a list in the order of their calls: the one behind each, and the one
+    /// before it. The head of the list is the number of calls.
+    behind: Vec<usize>,
+    before: Vec<usize>,
     /// How many of those with a known outcome are not done.
     open: usize,
     least_open: usize,
@@ -59,7 +56,6 @@ struct Search<'h> {
 
 /// A choice of the search: what was put next, and what can be tried in its place.
 struct Choice {
-    before: Register,
     /// What may come next, last first.
     rest: Vec<(usize, Register)>,
     /// What was put.
@@ -74,12 +70,16 @@ pub fn check(calls: &[&Call], clock_error: Duration) -> Verdict {
         .iter()
         .filter(|call| call.returned().is_some())
         .count();
-    let done = Done(vec![0; calls.len() / 64 + 1]);
+    let (mut chance, count) = (Chance::new(1), calls.len());
+    let mut mark = || (u128::from(chance.draw()) << 64) | u128::from(chance.draw());
     let mut search = Search {
+        marks: (0..count).map(|_| mark()).collect(),
+        behind: (0..=count).map(|at| (at + 1) % (count + 1)).collect(),
+        before: (0..=count).map(|at| (at + count) % (count + 1)).collect(),
         calls,
         clock_error,
         tried: BTreeSet::new(),
-        done,
+        done: 0,
         open: known,
         least_open: known,
     };
@@ -95,13 +95,8 @@ pub fn check(calls: &[&Call], clock_error: Duration) -> Verdict {
 
 impl Search<'_> {
     fn run(&mut self) -> Option<bool> {
-        let start = Register::default();
-        let rest = self.next(&start);
-        let mut path = vec![Choice {
-            before: start,
-            rest,
-            put: None,
-        }];
+        let rest = self.next(&Register::default());
+        let mut path = vec![Choice { rest, put: None }];
         while self.open > 0 {
             let Some(choice) = path.last_mut() else {
                 return Some(false);
@@ -114,39 +109,36 @@ impl Search<'_> {
                 continue;
             };
             choice.put = Some(number);
-            debug_assert!(
-                choice
-                    .before
-                    .after(self.calls[number], self.clock_error)
-                    .contains(&after)
-            );
             self.put(number);
-            if !self.tried.insert((self.done.clone(), after.clone())) {
+            if !self.tried.insert((self.done, after.clone())) {
                 continue;
             }
             if self.tried.len() > STATES_LIMIT {
                 return None;
             }
             let rest = self.next(&after);
-            path.push(Choice {
-                before: after,
-                rest,
-                put: None,
-            });
+            path.push(Choice { rest, put: None });
         }
         Some(true)
     }
 
     fn put(&mut self, number: usize) {
-        self.done.toggle(number);
+        self.done ^= self.marks[number];
+        let (before, behind) = (self.before[number], self.behind[number]);
+        self.behind[before] = behind;
+        self.before[behind] = before;
         if self.calls[number].returned().is_some() {
             self.open -= 1;
             self.least_open = self.least_open.min(self.open);
         }
     }
 
+    /// What was put last comes back first, so that the list is as it was.
     fn take_back(&mut self, number: usize) {
-        self.done.toggle(number);
+        self.done ^= self.marks[number];
+        let (before, behind) = (self.before[number], self.behind[number]);
+        self.behind[before] = number;
+        self.before[behind] = number;
         if self.calls[number].returned().is_some() {
             self.open += 1;
         }
@@ -158,20 +150,21 @@ impl Search<'_> {
         let mut first_return = Duration::MAX;
         let mut candidates = Vec::new();
         let mut unknown: BTreeSet<Op> = BTreeSet::new();
-        for (number, call) in self.calls.iter().enumerate() {
+        let mut number = self.behind[self.calls.len()];
+        while let Some(call) = self.calls.get(number) {
             if call.called > first_return {
                 break;
             }
-            if self.done.has(number) {
-                continue;
-            }
             match call.returned() {
-                Some(returned) => first_return = first_return.min(returned),
+                Some(returned) => {
+                    first_return = first_return.min(returned);
+                    candidates.push(number);
+                }
                 // Of several that would do the same, the first can stand for all: it may come earliest.
-                None if !unknown.insert(call.op) => continue,
+                None if unknown.insert(call.op) => candidates.push(number),
                 None => {}
             }
-            candidates.push(number);
+            number = self.behind[number];
         }
         candidates.retain(|&number| self.calls[number].called <= first_return);
         // Those that return first are tried first, unknown ones at the very end.

@@ -180,6 +180,12 @@ impl Network {
         Some((arrives, to))
     }
 
+    /// Where an end is, if its connection is known still.
+    pub fn machine(&self, end: EndId) -> Option<Machine> {
+        let connection = self.connections.get(&end.connection)?;
+        Some(connection.ends[usize::from(end.side)].machine)
+    }
+
     fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
         let connection = self.connections.get_mut(&id.connection)?;
         Some(&mut connection.ends[usize::from(id.side)])

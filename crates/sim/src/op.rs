@@ -73,26 +73,41 @@ impl Op {
         }
     }
 
-    /// Adds it as the command that it is.
-    pub fn push(self, key: u8, commands: &mut Commands) {
-        let key = key_name(key);
+    /// The command that it is, in small letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Get => "get",
+            Op::Set(_) | Op::SetPx(..) | Op::SetNx(_) => "set",
+            Op::GetSet(_) => "getset",
+            Op::Append(_) => "append",
+            Op::Incr => "incr",
+            Op::PExpire(_) => "pexpire",
+            Op::Del => "del",
+        }
+    }
+
+    /// The arguments after the key.
+    pub fn args(self) -> Vec<Vec<u8>> {
         let text = |number: u64| number.to_string().into_bytes();
-        let (name, args): (&str, Vec<Vec<u8>>) = match self {
-            Op::Get => ("get", vec![]),
-            Op::Set(value) => ("set", vec![text(value)]),
-            Op::SetPx(value, ttl) => (
-                "set",
-                vec![text(value), b"px".to_vec(), text(u64::from(ttl))],
-            ),
-            Op::SetNx(value) => ("set", vec![text(value), b"nx".to_vec()]),
-            Op::GetSet(value) => ("getset", vec![text(value)]),
-            Op::Append(value) => ("append", vec![text(value)]),
-            Op::Incr => ("incr", vec![]),
-            Op::PExpire(ttl) => ("pexpire", vec![text(u64::from(ttl))]),
-            Op::Del => ("del", vec![]),
-        };
-        let command = by_name(name.as_bytes()).expect("clients use commands that there are");
-        let mut all: Vec<&[u8]> = vec![name.as_bytes(), &key];
+        match self {
+            Op::Get | Op::Incr | Op::Del => Vec::new(),
+            Op::Set(value) | Op::GetSet(value) | Op::Append(value) => vec![text(value)],
+            Op::SetPx(value, ttl) => {
+                vec![text(value), b"px".to_vec(), text(u64::from(ttl))]
+            }
+            Op::SetNx(value) => vec![text(value), b"nx".to_vec()],
+            Op::PExpire(ttl) => vec![text(u64::from(ttl))],
+        }
+    }
+
+    /// Adds it as the command that it is.
+    ///
+    /// # Panics
+    /// If there is no such command.
+    pub fn push(self, key: u8, commands: &mut Commands) {
+        let (key, args) = (key_name(key), self.args());
+        let command = by_name(self.name().as_bytes()).expect("clients use commands that there are");
+        let mut all: Vec<&[u8]> = vec![self.name().as_bytes(), &key];
         all.extend(args.iter().map(Vec::as_slice));
         commands.push(command, Db::default(), &all);
     }

@@ -31,6 +31,18 @@ impl Register {
         });
         let may_be_there = self.expiry.is_none_or(|window| call.called < window.latest);
         let mut step = |before: Register| {
+            if let (Op::Get, Outcome::Answered(_, told)) = (call.op, &call.outcome) {
+                // By far the most frequent, and nothing need be copied.
+                let fits = match (told, &before.value) {
+                    (Answer::Value(told), Some(value)) => told == value,
+                    (Answer::Nil, None) => true,
+                    _ => false,
+                };
+                if fits && !states.contains(&before) {
+                    states.push(before);
+                }
+                return;
+            }
             let (after, answer) = before.apply(call, clock_error);
             let fits = match &call.outcome {
                 Outcome::Answered(_, told) => *told == answer,
@@ -122,7 +134,6 @@ impl Register {
 
 #[cfg(test)]
 mod tests {
-    use commands::{Command, Reply};
     use keyspace::Keyspace;
 
     use super::*;
@@ -166,27 +177,10 @@ mod tests {
     }
 
     fn run(keyspace: &mut Keyspace, op: Op, stamp: u64) -> Answer {
-        let mut bytes = Vec::new();
-        let command: &Command = commands::by_name(match op {
-            Op::Get => b"get",
-            Op::Set(_) | Op::SetPx(..) | Op::SetNx(_) => b"set",
-            Op::GetSet(_) => b"getset",
-            Op::Append(_) => b"append",
-            Op::Incr => b"incr",
-            Op::PExpire(_) => b"pexpire",
-            Op::Del => b"del",
-        })
-        .unwrap();
-        let mut args = vec![command.spec.name.as_bytes().to_vec(), key_name(0)];
-        args.extend(op.value().map(|value| value.to_string().into_bytes()));
-        let ttl = op.ttl().map(|ttl| ttl.as_millis().to_string().into_bytes());
-        match op {
-            Op::SetPx(..) => args.extend([b"px".to_vec(), ttl.unwrap()]),
-            Op::SetNx(_) => args.push(b"nx".to_vec()),
-            _ => args.extend(ttl),
-        }
-        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        commands::log::encode(&mut bytes, command.id, base::Db::default(), &args[1..]);
+        let command = commands::by_name(op.name().as_bytes()).unwrap();
+        let mut words = vec![op.name().as_bytes().to_vec(), key_name(0)];
+        words.extend(op.args());
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         let stamp = base::Timestamp::from_millis(stamp);
         keyspace.set_stamp(stamp);
         let context = commands::WriteContext {
@@ -194,7 +188,7 @@ mod tests {
             stamp,
             seed: 0,
         };
-        let reply: Reply<'_> = commands::apply(keyspace, command, &args, context).reply;
+        let reply = commands::apply(keyspace, command, &words, context).reply;
         Answer::of(&reply).unwrap()
     }
 }

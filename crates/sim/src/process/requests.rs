@@ -1,0 +1,104 @@
+//! Requests of clients on a node: read under a lease at once, or left to the shard's turn.
+
+use std::time::Duration;
+
+use base::{ShardId, Slot};
+use shard::{Commands, Refusal, Request, Response, Ticket};
+
+use super::Process;
+use crate::clock::MachineClock;
+use crate::history::Outcome;
+use crate::op::{Answer, Op, key_name};
+use crate::planted::Planted;
+use crate::scene::{Event, Scene};
+
+impl Process {
+    /// A client asks.
+    pub fn request(
+        &mut self,
+        call: usize,
+        key: u8,
+        op: Op,
+        clock: &MachineClock,
+        scene: &mut Scene,
+    ) {
+        let Some(count) = self.shard_count.filter(|_| self.log.is_some()) else {
+            return answer(scene, call, Outcome::NotTaken);
+        };
+        let shard = Slot::of_key(&key_name(key)).shard(count);
+        if op.is_read()
+            && let Some(value) = self.read_at_once(shard, key, clock, scene)
+        {
+            let at = scene.now() + self.paused;
+            return answer(scene, call, Outcome::Answered(at, value));
+        }
+        let mut commands = Commands::default();
+        op.push(key, &mut commands);
+        self.waiting.insert(call);
+        let host = self.host(shard);
+        host.inputs.requests.push(Request {
+            ticket: Ticket(call as u64),
+            commands,
+        });
+        host.is_due = true;
+        self.work(clock, scene);
+    }
+
+    /// As a session does that finds a lease: it reads on its own thread and looks at the lease again.
+    fn read_at_once(
+        &mut self,
+        shard: ShardId,
+        key: u8,
+        clock: &MachineClock,
+        scene: &mut Scene,
+    ) -> Option<Answer> {
+        let host = self.shards.get(&shard)?;
+        let moment = clock.moment(scene.now());
+        let unchecked = scene.has(Planted::ReadWithoutLease) && host.turn.leads();
+        if moment.monotonic >= host.lease_until && !unchecked {
+            return None;
+        }
+        let wall = match scene.has(Planted::ExpiryByLocalClock) {
+            true => moment.wall,
+            false => moment.wall.max(host.keyspace.stamp()),
+        };
+        let entry = host.keyspace.get(base::Db::default(), &key_name(key), wall);
+        let value = entry.map_or(Answer::Nil, |entry| Answer::Value(entry.string().to_vec()));
+        let machine = self.home.machine;
+        self.paused = scene.pauses_in_read.remove(&machine).unwrap_or_default();
+        let after = clock.moment(scene.now() + self.paused).monotonic;
+        let holds = after < host.lease_until || unchecked || scene.has(Planted::LeaseLookedAtOnce);
+        holds.then_some(value)
+    }
+
+    pub(super) fn respond(&mut self, response: Response, scene: &mut Scene) {
+        let call = response.ticket.0 as usize;
+        if !self.waiting.remove(&call) {
+            return;
+        }
+        let outcome = match response.outcome {
+            Ok(replies) => match replies.first().and_then(Answer::of) {
+                Some(value) => Outcome::Answered(scene.now(), value),
+                None => Outcome::Unknown,
+            },
+            Err(Refusal::Uncertain) if !scene.has(Planted::UncertainToldAsRefused) => {
+                Outcome::Unknown
+            }
+            Err(_) => Outcome::NotTaken,
+        };
+        let paused = self.paused;
+        answer_after(scene, paused, call, outcome);
+    }
+}
+
+/// How long an answer takes to its client.
+fn answer(scene: &mut Scene, call: usize, outcome: Outcome) {
+    answer_after(scene, Duration::ZERO, call, outcome);
+}
+
+fn answer_after(scene: &mut Scene, wait: Duration, call: usize, outcome: Outcome) {
+    let way = scene
+        .chance
+        .between(Duration::from_micros(20), Duration::from_millis(1));
+    scene.after(wait + way, Event::Answer { call, outcome });
+}

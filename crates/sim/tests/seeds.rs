@@ -1,0 +1,50 @@
+//! Runs of whole clusters: a few hundred seeds, and those that once failed.
+
+// Runs share nothing, so some may run at once.
+#![allow(clippy::disallowed_methods)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use sim::plan::Plan;
+use sim::run::run;
+
+/// How many seeds are run here; `cargo xtask sim` runs as many as one likes.
+const SEEDS: u64 = 200;
+
+#[track_caller]
+fn holds(seed: u64) {
+    if let Err(violation) = run(&Plan::of(seed), None, false).result {
+        panic!("seed {seed}: {violation}; cargo xtask sim --seed {seed} --seeds 1");
+    }
+}
+
+#[test]
+fn some_hundred_seeds_hold() {
+    let next = AtomicU64::new(1);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > SEEDS {
+                        return;
+                    }
+                    holds(seed);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_run_is_a_function_of_its_plan() {
+    for seed in 1..10 {
+        let plan = Plan::of(seed);
+        let first = run(&plan, None, true);
+        let second = run(&plan, None, true);
+        assert_eq!(first.result, second.result);
+        assert_eq!(first.trace, second.trace);
+    }
+}
