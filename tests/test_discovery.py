@@ -81,20 +81,29 @@ def test_three_nodes_greet_each_other(three):
         )
 
 
-def test_only_the_founder_stores_until_nodes_join_one_store(three):
+def test_nodes_that_find_a_cluster_join_it_and_serve_every_key(three):
     all_greeted(three)
     founder, *others = three
-    assert founder.info()["cluster_state"] == "ok"
     assert founder.connect().call("SET", "key", "value") == "OK"
     for node in others:
-        info = node.info()
-        assert (info["cluster_state"], info["shards_led"]) == ("forming", "0")
+        wait_until(lambda: node.info()["cluster_state"] == "ok", "every shard has three voters", seconds=30)
+        assert node.info()["cluster_id"] == founder.info()["cluster_id"]
         with node.connect() as connection:
-            assert connection.call("PING") == "PONG"
-            for words in (("GET", "key"), ("SET", "key", "value"), ("DBSIZE",)):
-                with pytest.raises(ReplyError, match=r"^CLUSTERDOWN \S"):
-                    connection.call(*words)
-            assert connection.call("PING") == "PONG", "the connection goes on"
+            assert connection.call("GET", "key") == b"value"
+            assert connection.call("SET", "key", "value") == "OK"
+
+
+def test_a_founder_alone_tells_clients_whom_it_waits_for(make_node):
+    own, missing = free_port(count=2), free_port()
+    hosts = [f"127.0.0.1:{own}", f"127.0.0.1:{missing}"]
+    node = make_node(discovery__bind_port=own, discovery__hosts=hosts).spawn()
+    wait_until(lambda: node.info()["cluster_state"] == "forming", "it answers", seconds=15)
+    assert node.info()["shards_led"] == "0"
+    with node.connect() as connection:
+        for words in (("GET", "key"), ("SET", "key", "value"), ("DBSIZE",)):
+            with pytest.raises(ReplyError, match=rf"^CLUSTERDOWN .*127.0.0.1:{missing}"):
+                connection.call(*words)
+        assert connection.call("PING") == "PONG", "the connection goes on"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -237,10 +237,10 @@ def test_before_authentication_little_is_read(make_node):
         (b"*2\r\n$3\r\nGET\r\n$16385\r\n", b"-ERR Protocol error: unauthenticated bulk length\r\n"),
         (b"*11\r\n", b"-ERR Protocol error: unauthenticated multibulk length\r\n"),
     ):
-        with stays_up(node_with_password(node), memory=20 * MIB), node.connect() as connection:
+        with stays_up(node_with_password(node), memory=20 * MIB), node.connect(authenticate=False) as connection:
             connection.send(data)
             assert connection.closed() == message
-    with stays_up(node_with_password(node), memory=20 * MIB), node.connect() as connection:
+    with stays_up(node_with_password(node), memory=20 * MIB), node.connect(authenticate=False) as connection:
         # Refusals are replies as well, and nobody reads them.
         connection.socket.settimeout(1)
         with contextlib.suppress(ConnectionError, TimeoutError):

@@ -167,7 +167,7 @@ def test_hello_changes_the_protocol(node):
 
 def test_a_password_is_asked_for(make_node):
     node = make_node(redis__password="a long secret").start()
-    with node.connect() as connection:
+    with node.connect(authenticate=False) as connection:
         with pytest.raises(ReplyError, match="^NOAUTH "):
             connection.call("GET", "key")
         with pytest.raises(ReplyError, match="^WRONGPASS "):

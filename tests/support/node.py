@@ -224,9 +224,9 @@ class Node:
     def password(self):
         return self.settings.get("redis.password")
 
-    def connect(self, timeout=15.0):
+    def connect(self, timeout=15.0, authenticate=True):
         connection = Connection(self.redis_address, timeout)
-        if self.password is not None:
+        if authenticate and self.password is not None:
             connection.call("AUTH", self.password)
         return connection
 

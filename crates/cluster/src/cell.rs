@@ -34,8 +34,10 @@ pub(crate) struct Cell {
     began_to_serve: Notify,
     /// How the shard stood after its last turn, for people.
     led: AtomicBool,
-    /// Wakes those who wait for `led`.
-    lead_changed: Notify,
+    /// Whether it is led here, or somebody waits for what was proposed here.
+    on_duty: AtomicBool,
+    /// Wakes those who wait for that to end.
+    duty_changed: Notify,
     /// 0 if none is known.
     leader: AtomicU64,
     term: AtomicU64,
@@ -124,7 +126,8 @@ impl Cell {
             serves: AtomicBool::new(false),
             began_to_serve: Notify::new(),
             led: AtomicBool::new(false),
-            lead_changed: Notify::new(),
+            on_duty: AtomicBool::new(false),
+            duty_changed: Notify::new(),
             leader: AtomicU64::new(0),
             term: AtomicU64::new(0),
             applied: AtomicU64::new(0),
@@ -170,14 +173,15 @@ impl Cell {
         }
     }
 
-    /// Waits until the shard is not led here, or there is nobody else who could.
+    /// Waits until the shard is not led here and what was proposed here is answered, or until there is
+    /// nobody else who could lead.
     pub(crate) async fn handed_over(&self) {
         loop {
-            let lead_changed = self.lead_changed.notified();
-            if !self.led.load(Ordering::Acquire) || self.lease.is_for_good() {
+            let duty_changed = self.duty_changed.notified();
+            if !self.on_duty.load(Ordering::Acquire) || self.lease.is_for_good() {
                 return;
             }
-            lead_changed.await;
+            duty_changed.await;
         }
     }
 
@@ -329,8 +333,10 @@ impl Cell {
         let leader = turn.leader();
         let lease_until = shard.map_or(Duration::ZERO, Shard::lease_until);
         self.lease.set(lease_until);
-        if self.led.swap(led, Ordering::AcqRel) != led {
-            self.lead_changed.notify_waiters();
+        let lead_changed = self.led.swap(led, Ordering::AcqRel) != led;
+        let on_duty = led || turn.owes_answers();
+        if self.on_duty.swap(on_duty, Ordering::AcqRel) != on_duty {
+            self.duty_changed.notify_waiters();
         }
         let leader_id = leader.map_or(0, |leader| leader.0);
         self.leader.store(leader_id, Ordering::Relaxed);
@@ -345,7 +351,7 @@ impl Cell {
         if self.serves.swap(serves, Ordering::AcqRel) != serves {
             self.began_to_serve.notify_waiters();
         }
-        if tick {
+        if tick || lead_changed {
             *lock(&self.replica) = turn.status();
         }
     }

@@ -393,13 +393,11 @@ impl Steering {
 
     fn show(&mut self, state: ClusterState) {
         let before = self.view.borrow().state;
-        match state {
-            ClusterState::Degraded | ClusterState::NoQuorum => {
-                warn!(%state, %before, "the cluster's state has changed");
-            }
-            ClusterState::Ok | ClusterState::Forming => {
-                info!(%state, %before, "the cluster's state has changed");
-            }
+        let is_worse = state > before && before != ClusterState::Forming;
+        if is_worse {
+            warn!(%state, %before, "the cluster's state has changed");
+        } else if state != before {
+            info!(%state, %before, "the cluster's state has changed");
         }
         self.view.send_modify(|view| view.state = state);
     }

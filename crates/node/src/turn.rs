@@ -142,6 +142,11 @@ impl Turn {
         self.seen = None;
     }
 
+    /// Whether anybody waits, here or elsewhere, for what this node has taken on.
+    pub fn owes_answers(&self) -> bool {
+        !self.guests.is_empty() || self.shard.as_ref().is_some_and(|shard| !shard.is_idle())
+    }
+
     /// The replica of this node, if it has one.
     pub fn shard(&self) -> Option<&Shard> {
         self.shard.as_ref()

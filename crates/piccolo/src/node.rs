@@ -185,7 +185,14 @@ async fn live(
             .await
             .context("nobody steers this node")?;
         store.serving().await;
-        anyhow::Ok(())
+        // Then the state that people see follows at once; who waits for "ready" should not find another.
+        let is_seen = view.wait_for(|view| {
+            view.state > ClusterState::Forming && view.state < ClusterState::NoQuorum
+        });
+        match tokio::time::timeout(PATIENCE, is_seen).await {
+            Ok(Err(_)) => Err(anyhow!("nobody steers this node")),
+            _ => Ok(()),
+        }
     };
     let mut ready = pin!(ready);
     loop {

@@ -58,6 +58,11 @@ impl Guests {
         Ok(Request { ticket, commands })
     }
 
+    /// Whether nobody elsewhere waits for an answer from here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_ticket.is_empty()
+    }
+
     /// A guest is answered: the node and the id of its forward, if anybody waits there still.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Option<(NodeId, u64)> {
         let guest = self.by_ticket.remove(&(ticket.0 & !GUEST))?;

@@ -1,7 +1,8 @@
 //! Replicas that come and go.
 
 use base::{ReplicaId, ShardId};
-use meta::{Change, NodeState};
+use keyspace::Keyspace;
+use meta::{Change, Member, NodeState, Role};
 use shard::{MemberChange, Refusal, Ticket};
 use wal::{Body, Record};
 
@@ -115,6 +116,38 @@ fn a_replica_takes_the_place_of_another() {
     let write = world.ask(at, &[&["incr", "n"]]);
     world.pass(super::world::PATIENCE);
     assert!(world.answer(write).is_some_and(Result::is_ok));
+}
+
+#[test]
+fn a_snapshot_that_was_received_for_the_replica_before_is_not_installed() {
+    let (mut world, leader) = World::led(3, 3);
+    let at = world.follower();
+    let mut meta = world.nodes[leader].turn.shard().unwrap().snapshot_meta();
+    world.isolate(at);
+    let (before, replica) = (replica_id(at), ReplicaId(77));
+    world.order(at, Order::Create { replica });
+    world.settle();
+    meta.membership.remove(before);
+    meta.membership.insert(Member {
+        replica,
+        node: node_id(at),
+        role: Role::Learner,
+    });
+    // Its file has the name of the one before: after a restart this one would not find it.
+    for (arrived_for, applied) in [(before, 0), (replica, meta.index)] {
+        world.order(
+            at,
+            Order::Install {
+                replica: arrived_for,
+                meta: meta.clone(),
+                bytes: 1,
+                keyspace: Box::new(Keyspace::new(1)),
+            },
+        );
+        world.settle();
+        let shard = world.nodes[at].turn.shard().unwrap();
+        assert_eq!(shard.applied(), applied, "{arrived_for:?}");
+    }
 }
 
 #[test]
