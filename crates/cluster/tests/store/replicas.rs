@@ -96,7 +96,7 @@ struct Two {
 }
 
 /// Runs `work` on two nodes in these folders, and stops them. Gives their map as well.
-fn on_two_nodes<T>(one: &Path, other: &Path, work: impl AsyncFn(&Two) -> T) -> (T, ClusterMap) {
+fn on_two_nodes<T>(one: &Path, other: &Path, work: impl AsyncFnOnce(&Two) -> T) -> (T, ClusterMap) {
     found(one, 1, 5);
     let (first, map) = open(one, config(FIRST), None);
     Store::join(&Dirs::of(other), 256 << 10).unwrap();

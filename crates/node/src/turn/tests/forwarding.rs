@@ -66,12 +66,46 @@ fn a_node_that_does_not_lead_says_who_does() {
     let write = world.ask(2, &[&["incr", "n"]]);
     world.turn(2);
     assert_eq!(forwards(&world, follower), 1);
+    world.deliver();
+    world.turn(follower);
+    let answer = &world.mail.back().unwrap().1.payload;
+    let answer = items(answer).unwrap().next().unwrap().unwrap();
+    let leader_told = Err(Refusal::NotLeader {
+        leader: Some(node_id(leader)),
+    });
+    match answer.for_shard(node_id(follower)).unwrap() {
+        Some((_, FromPeer::Forwarded { outcome, .. })) => assert_eq!(outcome, leader_told),
+        other => panic!("{other:?}"),
+    }
     world.settle();
     assert_eq!(world.replies(write), [Reply::ONE]);
     // The next one goes there at once.
     world.ask(2, &[&["incr", "n"]]);
     world.turn(2);
     assert_eq!(forwards(&world, leader), 1);
+}
+
+#[test]
+fn what_one_says_who_does_not_lead_is_no_news_once_another_is_known() {
+    let (mut world, leader, follower) = three();
+    let hint = |leader| Order::Hint {
+        leader: Some(node_id(leader)),
+    };
+    world.order(2, hint(follower));
+    let write = world.ask(2, &[&["incr", "n"]]);
+    world.turn(2);
+    let forwards = world.mail.pop_back().unwrap().1.forwards;
+    world.order(2, hint(leader));
+    world.turn(2);
+    world.nodes[2].inputs.from_peers.push(FromPeer::Forwarded {
+        from: node_id(follower),
+        id: forwards.start,
+        outcome: Err(Refusal::NotLeader { leader: None }),
+    });
+    world.turn(2);
+    assert_eq!(world.nodes[2].turn.leader(), Some(node_id(leader)));
+    world.settle();
+    assert_eq!(world.replies(write), [Reply::ONE]);
 }
 
 #[test]
@@ -338,7 +372,8 @@ fn two_nodes_that_take_each_other_for_the_leader_do_not_keep_others_busy() {
         world.order(at, Order::Hint { leader });
     }
     let write = world.ask(0, &[&["incr", "n"]]);
-    // Each tick settles, or the world panics.
+    world.settle();
+    assert_eq!(world.told.values().sum::<usize>(), 3);
     world.pass(PATIENCE + HEARTBEAT);
     assert_eq!(world.refusal(write), Refusal::Unreachable);
 }

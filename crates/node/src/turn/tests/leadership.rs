@@ -24,6 +24,18 @@ fn a_planned_stop_costs_no_request() {
 }
 
 #[test]
+fn leadership_goes_to_one_that_is_there() {
+    let (mut world, leader) = World::led(3, 3);
+    // Of equals the first would be chosen.
+    let away = world.follower();
+    world.isolate(away);
+    world.pass(2 * ELECTION);
+    world.order(leader, Order::HandOver);
+    world.settle();
+    assert_eq!(world.leaders(), [3 - leader - away]);
+}
+
+#[test]
 fn leadership_does_not_come_back_to_who_stops() {
     let (mut world, leader) = World::led(3, 3);
     world.order(leader, Order::HandOver);
