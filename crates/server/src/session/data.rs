@@ -27,6 +27,8 @@ type Run = for<'k> fn(&'k Keyspace, &[&[u8]], ReadContext) -> Reply<'k>;
 pub(super) struct Reading<'s> {
     shard: ShardId,
     keyspace: ReadGuard<'s>,
+    /// Its client takes what may be old.
+    stale: bool,
     /// What the first of them found.
     since: Mark,
 }
@@ -48,7 +50,7 @@ impl<'s> Taking<'s> {
         let Some(reading) = self.reading.take() else {
             return true;
         };
-        let valid = (self.still_valid)(&reading.keyspace);
+        let valid = reading.stale || (self.still_valid)(&reading.keyspace);
         if !valid {
             self.outdated = Some(reading.since);
         }
@@ -146,6 +148,7 @@ impl Session {
             taking.reading = Some(Reading {
                 shard,
                 keyspace: taking.guard(shard, self.stale)?,
+                stale: self.stale,
                 since: self.mark(taking),
             });
         }
@@ -270,7 +273,8 @@ impl Session {
         let keyspace = taking.guard(shard, self.stale)?;
         let context = self.read_context(&keyspace, taking.server);
         let reply = run(&keyspace, args, context).into_owned();
-        (taking.still_valid)(&keyspace).then_some(reply)
+        let valid = self.stale || (taking.still_valid)(&keyspace);
+        valid.then_some(reply)
     }
 
     /// What becomes of a command that is to be gathered, if it may not be.

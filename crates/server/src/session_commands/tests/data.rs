@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::task::yield_now;
 
 use super::{Node, Talk};
+use crate::batch::Batch;
 use crate::session::Step;
 
 /// A node that holds data, in a folder of its own.
@@ -105,6 +106,14 @@ impl DataNode {
         });
         sent.append(&mut output);
         String::from_utf8(sent).unwrap()
+    }
+}
+
+impl DataNode {
+    /// Has the shards answer a batch.
+    pub(super) fn submit(&self, talk: &mut Talk, mut batch: Batch, output: &mut Vec<u8>) {
+        self.runtime.block_on(batch.submit(&talk.core.core));
+        talk.session.answer(batch, output, &talk.core);
     }
 }
 

@@ -7,6 +7,7 @@ use cluster::ReadGuard;
 
 use super::Talk;
 use super::data::DataNode;
+use crate::session::Step;
 
 thread_local! {
     /// So many guards are still found to be valid.
@@ -84,6 +85,45 @@ fn silence_holds_for_what_is_read_anew() {
         let expected = "$1 1 $-1 -ERR unknown command 'FOO', with args beginning with:  $1 1 ";
         assert_eq!(in_words(&replies), expected, "{valid} valid");
     }
+}
+
+#[test]
+fn a_command_of_which_a_part_has_arrived_is_taken_after_what_is_read_anew() {
+    let node = DataNode::of_shards(4);
+    let mut talk = node.node.connect();
+    let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$4\r\nECHO\r\n$3\r\nxyz\r\n";
+    for arrived in 21..input.len() {
+        let (mut consumed, mut output) = (0, Vec::new());
+        let part = &input[..arrived];
+        let step =
+            talk.session
+                .take_commands_if(part, &mut consumed, &mut output, &talk.core, |_| false);
+        assert!(matches!(step, Step::Submit(_)) && output.is_empty());
+        assert_eq!(consumed, 20, "{arrived} bytes arrived");
+        let Step::Submit(batch) = step else { panic!() };
+        node.submit(&mut talk, batch, &mut output);
+        let rest = &input[consumed..];
+        let step = talk
+            .session
+            .take_commands(rest, &mut consumed, &mut output, &talk.core);
+        assert!(matches!(step, Step::NeedsInput));
+        assert_eq!(output, b"$-1\r\n$3\r\nxyz\r\n");
+    }
+}
+
+#[test]
+fn who_takes_what_is_old_is_served_here() {
+    let node = DataNode::of_shards(4);
+    let mut talk = node.node.connect();
+    node.say(&mut talk, "SET a 1\nREADONLY");
+    let (mut consumed, mut output) = (0, Vec::new());
+    let input = b"GET a\r\nGET b\r\nMGET a b\r\nSCAN 0 TYPE none\r\nGET a\r\n";
+    let step = talk
+        .session
+        .take_commands_if(input, &mut consumed, &mut output, &talk.core, |_| false);
+    assert!(matches!(step, Step::NeedsInput));
+    assert_eq!(consumed, input.len());
+    assert!(output.starts_with(b"$1\r\n1\r\n$-1\r\n*2\r\n$1\r\n1\r\n$-1\r\n*2\r\n"));
 }
 
 #[test]
