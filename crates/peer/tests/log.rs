@@ -1,53 +1,23 @@
 //! What a peer that goes leaves in the log. Alone in its process, whose log it reads.
 
+mod capture;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod node;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
+use capture::Log;
 use node::{Node, Plan};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The last line that says so.
-    fn line(&self, text: &str) -> String {
-        let log = String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned();
-        let line = log.lines().rfind(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("no {text:?} in {log}"))
-            .into()
-    }
-}
 
 #[tokio::test]
 async fn a_stop_is_announced_and_a_crash_is_a_warning() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .init();
+    let log = Log::start();
     let mut one = Node::start(1, &[]).await;
     let two = Node::start(2, &[&one.host()]).await;
     one.greeted(two.id).await;
     two.peers.shutdown().await;
     one.lost(two.id).await;
-    let line = log.line("lost a peer node=0000000000000002 name=\"node-2\"");
-    assert!(line.contains(" INFO "), "{line}");
+    let lost = "lost a peer node=0000000000000002 name=\"node-2\"";
     let why = "why=\"it said goodbye: this node is stopping\"";
-    assert!(line.contains(why), "{line}");
+    log.line(&[" INFO ", lost, why]).await;
 
     let plan = Plan {
         incarnation: 2,
@@ -59,7 +29,7 @@ async fn a_stop_is_announced_and_a_crash_is_a_warning() {
     let id = two.id;
     two.kill();
     one.lost(id).await;
-    let line = log.line("lost a peer");
-    assert!(line.contains(" WARN ") && line.contains("why=\""), "{line}");
-    assert!(log.line("hung up").contains("why=\""));
+    log.line(&[" WARN ", lost, "why=\""]).await;
+    log.line(&["hung up ", "node=0000000000000002", "why=\""])
+        .await;
 }

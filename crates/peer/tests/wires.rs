@@ -128,14 +128,21 @@ fn a_node_that_the_map_names_is_dialled_for_ever_and_where_the_map_says() {
 
 #[test]
 fn another_node_that_answers_is_hung_up_on_and_found_in_its_own_right() {
-    let mut world = World::new(&[&[], &[]]);
-    let mut effects = Vec::new();
-    world.nodes[0].hub.dial(id(5), address(1), &mut effects);
-    world.nodes[0].take(effects);
+    let mut world = World::new(&[&[], &[], &[]]);
+    let dial = |world: &mut World, place: usize| {
+        let mut effects = Vec::new();
+        world.nodes[0].hub.dial(id(2), address(place), &mut effects);
+        world.nodes[0].take(effects);
+    };
+    dial(&mut world, 1);
     world.run(Duration::from_secs(10));
     assert_eq!(world.told(0), ["greeted 2"]);
     assert_eq!(world.told(1), ["greeted 1"]);
     assert!(world.send(0, 1, b"hello").is_some());
     world.run(SOON);
     assert_eq!(world.told(1), ["1 says hello"]);
+    // The plan is not held up by who answered.
+    dial(&mut world, 2);
+    world.run(SOON);
+    assert_eq!(world.told(0), ["greeted 3"]);
 }
