@@ -4,7 +4,7 @@
 //! status, what is asked for is a wish: it is told to the cluster again and again, and each answer says how far it is,
 //! until one says that it is done. So it does not matter whether the node that was asked goes away meanwhile.
 //!
-//! - [`wish`]: repeating a wish. [`status`]: what a status says. [`table`]: how it is shown. [`interrupt`]: Ctrl-C.
+//! - `wish`: repeating a wish. `status`: what a status says. `table`: how it is shown. `interrupt`: Ctrl-C.
 
 mod interrupt;
 mod status;

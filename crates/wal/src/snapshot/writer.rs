@@ -14,7 +14,7 @@ use crate::{Disk, DiskFile};
 const SYNC_BYTES: u64 = 4 << 20;
 
 /// A snapshot that is being written. Dropped without [`SnapshotWriter::finish`] or
-/// [`SnapshotWriter::abandon`], it leaves a file that the next [`Snapshots::open`] removes.
+/// [`SnapshotWriter::abandon`], it leaves a file that the next [`Snapshots::open`](crate::Snapshots::open) removes.
 pub struct SnapshotWriter<D: Disk> {
     id: SnapshotId,
     disk: Arc<D>,
@@ -156,13 +156,13 @@ impl<D: Disk> SnapshotWriter<D> {
 
 /// A snapshot that is complete and durable under its temporary name. Dropped without
 /// [`SealedSnapshot::publish`] or [`SealedSnapshot::abandon`], it leaves a file that the next
-/// [`Snapshots::open`] removes.
+/// [`Snapshots::open`](crate::Snapshots::open) removes.
 pub struct SealedSnapshot<D: Disk> {
     writer: SnapshotWriter<D>,
 }
 
 impl<D: Disk> SealedSnapshot<D> {
-    /// Opens it for reading, as [`Snapshots::read`] does a published one.
+    /// Opens it for reading, as [`Snapshots::read`](crate::Snapshots::read) does a published one.
     ///
     /// # Errors
     /// [`SnapshotError::Corrupt`], [`SnapshotError::Io`].
