@@ -138,6 +138,11 @@ impl<D: Disk> Sender<D> {
                     checksum,
                     bytes: &piece,
                 });
+                if offset.saturating_add(piece.len() as u64) >= length {
+                    // Pieces are asked for in their order. Should one be asked for again, the file is opened
+                    // again; until then it would take the place of another.
+                    self.open.remove(&(to, id));
+                }
                 self.spend(now, piece.len() as u64);
             }
             Err(error) => {

@@ -135,3 +135,21 @@ fn what_was_asked_on_a_connection_that_is_gone_is_not_answered() {
     world.poll_sender();
     assert_eq!(world.chunks.len(), 1);
 }
+
+#[test]
+fn a_file_is_closed_after_its_last_piece_so_that_the_next_one_need_not_wait() {
+    let mut settings = settings();
+    settings.sending = 1;
+    let mut world = World::new(settings);
+    let (mut first, mut second) = (content(300, 1), content(300, 2));
+    world.make(id(0, 10), &mut first);
+    world.make(id(1, 10), &mut second);
+    let began = world.now;
+    world.want(wanted(id(0, 10)));
+    let received = world.finish();
+    expect_loaded(received, id(0, 10), &first);
+    world.want(wanted(id(1, 10)));
+    let received = world.finish();
+    expect_loaded(received, id(1, 10), &second);
+    assert!(world.now < began + settings.idle);
+}
