@@ -15,6 +15,7 @@ FIELDS = [
     "node_name",
     "peer_address",
     "redis_address",
+    "cluster_id",
     "cluster_state",
     "nodes_known",
     "nodes_alive",
