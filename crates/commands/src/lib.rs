@@ -23,6 +23,7 @@
 //! [`Spec`]. This crate knows neither the wire protocol nor the log's storage.
 
 mod argument;
+mod clock;
 mod counters;
 mod database;
 mod expiry;
@@ -44,6 +45,7 @@ mod table;
 mod varint;
 pub mod wire;
 
+pub use clock::hangs_on_clock;
 pub use reply::Reply;
 pub use spec::{
     Argument, ArgumentKind, Begin, Categories, Find, Flags, KeyFlags, KeySpec, Spec,

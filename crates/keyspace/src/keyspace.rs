@@ -97,6 +97,19 @@ impl Keyspace {
         self.get(db, key, self.stamp)
     }
 
+    /// Whether the stamp tells of every key of a database whether it has expired by `now`. What has not
+    /// expired by the stamp but has by then is gone or not as the next entry's stamp will say, and until
+    /// then nobody may be told either. May say no where the stamp does tell.
+    pub fn is_settled(&self, db: Db, now: Timestamp) -> bool {
+        let earliest = self.database(db).earliest();
+        now <= self.stamp || earliest.is_none_or(|expires_at| expires_at > now)
+    }
+
+    /// The same of one key, exactly.
+    pub fn is_key_settled(&self, db: Db, key: &[u8], now: Timestamp) -> bool {
+        self.is_settled(db, now) || self.entry(db, key).is_none_or(|entry| entry.is_live(now))
+    }
+
     /// The SCAN cursor from which a walk visits that slot and what comes after it.
     pub const fn cursor_at(slot: Slot) -> u64 {
         (slot.index() as u64) << CURSOR_HASH_BITS

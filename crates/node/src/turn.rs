@@ -504,6 +504,15 @@ impl Turn {
             shard.answer_reads(now.monotonic, keyspace, now.wall, random, effects);
         });
         shard.confirm_reads(outside.now().monotonic, effects);
+        let unsettled = shard.take_unsettled();
+        if unsettled.is_empty() {
+            return;
+        }
+        if self.log_state == LogState::Takes && outside.has_room(0) {
+            shard.propose(now, random, unsettled, effects);
+        } else {
+            Shard::refuse(unsettled, Refusal::DiskFull, effects);
+        }
     }
 
     /// Empties the effects.

@@ -30,7 +30,8 @@ pub(crate) const fn reply(refusal: Refusal) -> Reply<'static> {
     match refusal {
         Refusal::DiskFull => text(
             "MISCONF the disk of this node is full: nothing was written, and writes, deletions \
-             too, are refused until there is room for a log segment; reads go on",
+             too, are refused until there is room for a log segment; reads go on, but for those of \
+             keys that have just expired",
         ),
         Refusal::NotLeader { .. } => {
             text("TRYAGAIN the shard has another leader now; nothing was done; try again")

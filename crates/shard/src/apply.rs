@@ -185,16 +185,33 @@ pub(crate) fn read_all(
     replies
 }
 
+/// Whether what they would read hangs on whose clock judges expiry, so that an entry must judge it.
+pub(crate) fn hang_on_clock(commands: &Commands, keyspace: &Keyspace, now: Timestamp) -> bool {
+    let mut reads: &[u8] = &commands.reads;
+    let mut args = Vec::new();
+    while !reads.is_empty() {
+        let (command, db) = decode_read(&mut reads, &mut args);
+        if commands::hangs_on_clock(&command.spec, &args, keyspace, db, now) {
+            return true;
+        }
+    }
+    false
+}
+
 fn run_read<'r>(
     reads: &mut &'r [u8],
     args: &mut Vec<&'r [u8]>,
     keyspace: &Keyspace,
     context: impl FnOnce(Db) -> ReadContext,
 ) -> Reply<'static> {
-    args.clear();
-    let (command, db) = decode(reads, args).expect("it was encoded here, or checked when it came");
+    let (command, db) = decode_read(reads, args);
     let Handler::Read(run) = command.handler else {
         unreachable!("only reads are put among the reads");
     };
     run(keyspace, args, context(db)).into_owned()
+}
+
+fn decode_read<'r>(reads: &mut &'r [u8], args: &mut Vec<&'r [u8]>) -> (&'static Command, Db) {
+    args.clear();
+    decode(reads, args).expect("it was encoded here, or checked when it came")
 }

@@ -23,6 +23,13 @@ impl Waiting {
                     .responses
                     .extend(requests.into_iter().map(|request| {
                         let mut commands = request.commands;
+                        // What only reads has no effect, whatever becomes of its entry.
+                        let refusal = match refusal {
+                            Refusal::Uncertain if !commands.has_writes() => {
+                                Refusal::NotLeader { leader: None }
+                            }
+                            refusal => refusal,
+                        };
                         if !matches!(refusal, Refusal::NotLeader { .. }) {
                             commands.clear();
                         }

@@ -37,6 +37,8 @@ pub(crate) struct Reads {
     confirmed: VecDeque<(u64, Vec<Request>)>,
     /// Those that ran under the lease, which is yet to be looked at once more.
     pub(crate) unconfirmed: Vec<(Request, Vec<Reply<'static>>)>,
+    /// Those that may run but for keys of which only an entry can say whether they have expired.
+    pub(crate) unsettled: Vec<Request>,
 }
 
 impl Reads {
@@ -89,6 +91,7 @@ impl Reads {
         self.lease_until = Duration::ZERO;
         let unconfirmed = self.unconfirmed.drain(..).map(|(request, _)| request);
         let mut all: Vec<Request> = unconfirmed.collect();
+        all.append(&mut self.unsettled);
         all.append(&mut self.fresh);
         for (_, requests) in self.confirmed.drain(..).chain(self.waiting.drain(..)) {
             all.extend(requests);
@@ -101,5 +104,6 @@ impl Reads {
             && self.waiting.is_empty()
             && self.confirmed.is_empty()
             && self.unconfirmed.is_empty()
+            && self.unsettled.is_empty()
     }
 }

@@ -1,3 +1,4 @@
+mod expiry;
 mod forwarding;
 mod leadership;
 mod replicas;

@@ -8,7 +8,7 @@
 use base::{Db, ShardId};
 use cluster::ReadGuard;
 use commands::split::{self, Gather, Part, Route};
-use commands::{Command, Handler, ReadContext, Reply};
+use commands::{Command, Handler, ReadContext, Reply, hangs_on_clock};
 use keyspace::Keyspace;
 use resp::{Limits, Parser};
 
@@ -116,7 +116,7 @@ impl Session {
         if taking.may_read
             && taking.batch.is_empty()
             && let Handler::Read(run) = command.handler
-            && let Some(outcome) = self.read(shard, run, args, taking)
+            && let Some(outcome) = self.read(shard, (command, run), args, taking)
         {
             return outcome;
         }
@@ -128,12 +128,13 @@ impl Session {
         Outcome::Gathered
     }
 
-    /// Runs a read. `None` if the shard's reads are not linearizable here.
+    /// Runs a read. `None` if the shard's reads are not linearizable here, or if only an entry can say
+    /// whether a key that it looks at has expired.
     #[inline]
     fn read(
         &mut self,
         shard: ShardId,
-        run: Run,
+        (command, run): (&'static Command, Run),
         args: &[&[u8]],
         taking: &mut Taking<'_>,
     ) -> Option<Outcome> {
@@ -154,6 +155,11 @@ impl Session {
         }
         let reading = taking.reading.as_ref()?;
         let context = self.read_context(&reading.keyspace, taking.server);
+        if !self.stale
+            && hangs_on_clock(&command.spec, args, &reading.keyspace, self.db, context.now)
+        {
+            return None;
+        }
         let reply = run(&reading.keyspace, args, context);
         self.reply(&reply, taking.output);
         Some(Outcome::Replied)
@@ -206,7 +212,7 @@ impl Session {
             if !taking.end_reading() {
                 return Outcome::Later;
             }
-            if let Some(reply) = self.read_once(shard, run, args, taking) {
+            if let Some(reply) = self.read_once(shard, (command, run), args, taking) {
                 let reply = split::next_cursor(reply, shard, taking.shards);
                 self.reply(&reply, taking.output);
                 return Outcome::Replied;
@@ -242,7 +248,7 @@ impl Session {
             // A look at all of them is cheap beside reads that come to nothing.
             let readable = |part: &Part<'_>| taking.guard(part.shard, self.stale).is_some();
             let read = |part: &Part<'_>| {
-                let reply = self.read_once(part.shard, run, &part.args, taking)?;
+                let reply = self.read_once(part.shard, (command, run), &part.args, taking)?;
                 Some((part.places.clone(), reply))
             };
             if parts.iter().all(readable)
@@ -266,12 +272,15 @@ impl Session {
     fn read_once(
         &self,
         shard: ShardId,
-        run: Run,
+        (command, run): (&'static Command, Run),
         args: &[&[u8]],
         taking: &Taking<'_>,
     ) -> Option<Reply<'static>> {
         let keyspace = taking.guard(shard, self.stale)?;
         let context = self.read_context(&keyspace, taking.server);
+        if !self.stale && hangs_on_clock(&command.spec, args, &keyspace, self.db, context.now) {
+            return None;
+        }
         let reply = run(&keyspace, args, context).into_owned();
         let valid = self.stale || (taking.still_valid)(&keyspace);
         valid.then_some(reply)

@@ -7,7 +7,7 @@ use keyspace::Keyspace;
 use raft::ReadState;
 
 use super::{Shard, is_sole_voter};
-use crate::apply::read_all;
+use crate::apply::{hang_on_clock, read_all};
 use crate::effects::Effects;
 use crate::request::{Request, Response};
 
@@ -45,7 +45,8 @@ impl Shard {
     /// [`Shard::advance`] is to be called after it. `wall` is the time by which expiry is judged, at
     /// least that of the last entry.
     ///
-    /// Those that ran under the lease are kept until [`Shard::confirm_reads`].
+    /// Those that ran under the lease are kept until [`Shard::confirm_reads`], those that hang on whose clock
+    /// judges expiry until [`Shard::take_unsettled`].
     pub fn answer_reads(
         &mut self,
         now: Duration,
@@ -56,8 +57,15 @@ impl Shard {
     ) {
         self.now = now;
         let wall = wall.max(keyspace.stamp());
+        let is_settled = keyspace.next_expiry().is_none_or(|next| next > wall);
+        let may_run =
+            |request: &Request| is_settled || !hang_on_clock(&request.commands, keyspace, wall);
         while let Some(requests) = self.reads.next_confirmed(self.applied) {
             for request in requests {
+                if !may_run(&request) {
+                    self.reads.unsettled.push(request);
+                    continue;
+                }
                 let replies = read_all(&request.commands, keyspace, wall, random);
                 effects.responses.push(answered(request, replies));
             }
@@ -67,12 +75,22 @@ impl Shard {
         }
         if now < self.lease_until() {
             for request in std::mem::take(&mut self.reads.fresh) {
+                if !may_run(&request) {
+                    self.reads.unsettled.push(request);
+                    continue;
+                }
                 let replies = read_all(&request.commands, keyspace, wall, random);
                 self.reads.unconfirmed.push((request, replies));
             }
         } else {
             self.ask();
         }
+    }
+
+    /// The reads that look at keys of which no stamp has said whether they have expired by the time of
+    /// [`Shard::answer_reads`]. They are to be proposed at that time, and run when their entry is applied.
+    pub fn take_unsettled(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.reads.unsettled)
     }
 
     /// Hands out what was read under the lease if that holds still, at a time that was read from the clock

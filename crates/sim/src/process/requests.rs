@@ -62,6 +62,12 @@ impl Process {
             true => moment.wall,
             false => moment.wall.max(host.keyspace.stamp()),
         };
+        if !host
+            .keyspace
+            .is_key_settled(base::Db::default(), &key_name(key), wall)
+        {
+            return None;
+        }
         let entry = host.keyspace.get(base::Db::default(), &key_name(key), wall);
         let value = entry.map_or(Answer::Nil, |entry| Answer::Value(entry.string().to_vec()));
         let machine = self.home.machine;

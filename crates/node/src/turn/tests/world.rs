@@ -46,6 +46,8 @@ pub(super) struct Node {
 
 pub(super) struct FakeOutside {
     now: Duration,
+    /// How far its wall clock is ahead of those of others.
+    pub(super) ahead: Duration,
     pub(super) drawn: u64,
     pub(super) clock_reads: u32,
     keyspace: Keyspace,
@@ -62,7 +64,8 @@ pub(super) struct FakeOutside {
 impl Outside for FakeOutside {
     fn now(&mut self) -> Moment {
         self.clock_reads += 1;
-        let wall = Timestamp::from_millis(1_000_000 + self.now.as_millis() as u64);
+        let wall = self.now + self.ahead;
+        let wall = Timestamp::from_millis(1_000_000 + wall.as_millis() as u64);
         Moment {
             wall,
             monotonic: self.now,
@@ -187,6 +190,7 @@ impl World {
                 out: Outputs::default(),
                 outside: FakeOutside {
                     now: Duration::ZERO,
+                    ahead: Duration::ZERO,
                     drawn: 1000 * at as u64,
                     clock_reads: 0,
                     keyspace,
