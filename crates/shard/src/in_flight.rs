@@ -140,9 +140,12 @@ mod tests {
     fn in_flight(entries: &[(u64, u64)]) -> InFlight {
         let mut in_flight = InFlight::default();
         for &(term, index) in entries {
+            let mut commands = Commands::default();
+            let incr = commands::by_name(b"incr").unwrap();
+            commands.push(incr, base::Db::default(), &[b"incr", b"n"]);
             let request = Request {
                 ticket: Ticket(100 * term + index),
-                commands: Commands::default(),
+                commands,
             };
             in_flight.push(index, term, 1, Waiting::Requests(vec![request]));
         }
