@@ -42,7 +42,8 @@ pub use startup::{OpenError, Opened};
 pub use steering::{ClusterView, Helm, Steering, SteeringError};
 pub use store::{Config, ReadGuard, Store};
 
-/// The formats that this version reads and writes, as nodes tell each other: one number for all of them.
+/// The newest formats that this version reads, as nodes tell each other: one number for all that replicas must
+/// understand alike. The map of the cluster has those that are in use.
 pub const FORMATS: u32 = 1;
 
 /// When the log is synced.

@@ -5,8 +5,8 @@ use base::{Db, Slot};
 use crate::entry::{Head, Item, seconds_of};
 use crate::keyspace::Keyspace;
 use crate::stream::{
-    CRC_BYTES, END, KEPT, MAGIC, MIN_ENTRY_BYTES, SliceHeader, StreamHeader, VERSION, WALK,
-    decode_entry,
+    CRC_BYTES, END, KEPT, MAGIC, MIN_ENTRY_BYTES, OPTIONAL, SliceHeader, StreamHeader, VERSION,
+    WALK, decode_entry,
 };
 
 /// Why bytes were refused as a snapshot. Offsets count from its first byte.
@@ -16,10 +16,10 @@ pub enum SnapshotError {
     #[error("this is not a snapshot of a keyspace")]
     NotASnapshot,
     /// The snapshot was written by a version that this one cannot read.
-    #[error("the snapshot is of format {found}, this program reads format {VERSION}")]
+    #[error("the snapshot is of format {found}, this program reads format {}: start a newer version of Piccolo on this node", VERSION.0)]
     Version {
-        /// The format's number.
-        found: u32,
+        /// The format's major number.
+        found: u16,
     },
     /// Bytes before the offset are not those that were written.
     #[error("the snapshot is damaged: the checksum at byte {offset} does not match")]
@@ -175,9 +175,9 @@ impl SnapshotLoader {
         };
         let header = header.try_into().expect("the header has that length");
         let header = StreamHeader::decode(header);
-        if header.version != VERSION {
+        if header.version.0 != VERSION.0 {
             return Err(SnapshotError::Version {
-                found: header.version,
+                found: header.version.0,
             });
         }
         let mut keyspace = Keyspace::new(header.hash_seed);
@@ -207,7 +207,9 @@ impl SnapshotLoader {
             self.crc = before;
             return Ok(None);
         };
-        self.load(header, body, self.offset + body_at as u64)?;
+        if header.kind < OPTIONAL {
+            self.load(header, body, self.offset + body_at as u64)?;
+        }
         Ok(Some(body_at + body_bytes + CRC_BYTES))
     }
 

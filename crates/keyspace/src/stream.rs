@@ -11,6 +11,9 @@
 //! Slices of kind [`KEPT`] hold, in no order, entries that were changed or removed before the
 //! walk came to them, as they were when the snapshot began. No key stands in a snapshot twice.
 //!
+//! Slices of other kinds from [`OPTIONAL`] on are of later minor versions and are passed over; so is none
+//! below, which takes another major version.
+//!
 //! An entry is:
 //!
 //! | bytes | what |
@@ -32,9 +35,11 @@ pub(crate) const SLICE_BYTES: usize = 32 << 10;
 pub(crate) const WALK: u8 = 1;
 pub(crate) const KEPT: u8 = 2;
 pub(crate) const END: u8 = 3;
+/// The least kind of a slice that may be passed over by whoever does not know it.
+pub(crate) const OPTIONAL: u8 = 64;
 
 pub(crate) const MAGIC: [u8; 8] = *b"PICCOLOK";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: (u16, u16) = (1, 0);
 pub(crate) const CRC_BYTES: usize = 4;
 
 /// The least that an entry takes.
@@ -45,13 +50,14 @@ pub(crate) const MIN_ENTRY_BYTES: usize = 3;
 /// | offset | bytes | what |
 /// | --- | --- | --- |
 /// | 0 | 8 | `PICCOLOK` |
-/// | 8 | 4 | version, 1 |
+/// | 8 | 2 | version, major: 1 |
+/// | 10 | 2 | version, minor: 0 |
 /// | 12 | 8 | the seed of the hash |
 /// | 20 | 8 | the stamp, in ms |
 /// | 28 | 4 | CRC |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamHeader {
-    pub(crate) version: u32,
+    pub(crate) version: (u16, u16),
     pub(crate) hash_seed: u64,
     pub(crate) stamp: Timestamp,
 }
@@ -63,7 +69,8 @@ impl StreamHeader {
     pub(crate) fn encode(&self) -> [u8; StreamHeader::BYTES] {
         let mut bytes = [0; StreamHeader::BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
+        bytes[8..10].copy_from_slice(&self.version.0.to_le_bytes());
+        bytes[10..12].copy_from_slice(&self.version.1.to_le_bytes());
         bytes[12..20].copy_from_slice(&self.hash_seed.to_le_bytes());
         bytes[20..].copy_from_slice(&self.stamp.millis().to_le_bytes());
         bytes
@@ -71,7 +78,10 @@ impl StreamHeader {
 
     pub(crate) fn decode(bytes: &[u8; StreamHeader::BYTES]) -> StreamHeader {
         StreamHeader {
-            version: u32::from_le_bytes(part(bytes, 8)),
+            version: (
+                u16::from_le_bytes(part(bytes, 8)),
+                u16::from_le_bytes(part(bytes, 10)),
+            ),
             hash_seed: u64::from_le_bytes(part(bytes, 12)),
             stamp: Timestamp::from_millis(u64::from_le_bytes(part(bytes, 20))),
         }
@@ -239,7 +249,7 @@ mod tests {
     #[test]
     fn headers_read_back() {
         let header = StreamHeader {
-            version: 3,
+            version: (3, 4),
             hash_seed: u64::MAX - 5,
             stamp: Timestamp::from_millis(77),
         };

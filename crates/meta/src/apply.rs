@@ -59,6 +59,13 @@ impl ClusterMap {
         if self.removed.contains_key(&node) {
             return Err(Rejected::WasRemoved(node));
         }
+        if joining.formats < self.formats {
+            return Err(Rejected::OldFormats {
+                node,
+                found: joining.formats,
+                used: self.formats,
+            });
+        }
         let texts = [
             ("name", &joining.name),
             ("address", &joining.address),
@@ -85,7 +92,7 @@ impl ClusterMap {
         }
         let changed = self.nodes.get(&node) != Some(&entry);
         self.nodes.insert(node, entry);
-        Ok(changed)
+        Ok(self.raise_formats() || changed)
     }
 
     fn set_state(&mut self, node: NodeId, state: NodeState) -> Result<bool, Rejected> {
@@ -118,6 +125,7 @@ impl ClusterMap {
         }
         self.nodes.remove(&node);
         self.removed.insert(node, incarnation);
+        self.raise_formats();
         Ok(true)
     }
 

@@ -103,6 +103,19 @@ pub enum Rejected {
         /// What the map has.
         known: Incarnation,
     },
+    /// The node does not understand what the others write.
+    #[error(
+        "node {node} reads formats up to {found}, but the cluster uses formats {used}, as all its nodes \
+         read them: start a newer version of Piccolo on it"
+    )]
+    OldFormats {
+        /// The node.
+        node: NodeId,
+        /// The newest that it reads.
+        found: u32,
+        /// Those in use.
+        used: u32,
+    },
     /// What a node says of itself cannot be shown.
     #[error(
         "node {node} came with a {field} that is too long or not printable; correct its configuration"

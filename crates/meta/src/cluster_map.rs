@@ -35,6 +35,9 @@ pub struct ClusterMap {
     pub hash_seed: u64,
     /// The id that the next replica gets. Ids are given out once in the whole cluster.
     pub next_replica: u64,
+    /// The formats in use: what is written where all must understand it, which is in the replicated logs and in
+    /// snapshots, is of these or older ones. They are the newest that all nodes read, and never go back.
+    pub formats: u32,
     /// The nodes that belong to the cluster.
     pub nodes: BTreeMap<NodeId, NodeEntry>,
     /// The nodes that belonged to it once, with their last incarnation. They never come back.
@@ -155,6 +158,7 @@ impl ClusterMap {
             replicas,
             hash_seed,
             next_replica: 1,
+            formats: least_formats(&nodes),
             nodes,
             removed: BTreeMap::new(),
             placements: BTreeMap::new(),
@@ -172,6 +176,14 @@ impl ClusterMap {
             map.placements.insert(shard, placed);
         }
         map
+    }
+
+    /// Raises the formats in use to what all nodes read by now.
+    pub(crate) fn raise_formats(&mut self) -> bool {
+        let least = least_formats(&self.nodes);
+        let is_newer = least > self.formats;
+        self.formats = self.formats.max(least);
+        is_newer
     }
 
     /// The members with which a shard begins. To be asked of the founding map.
@@ -261,6 +273,15 @@ impl ClusterMap {
             .map(|(&shard, _)| shard)
             .collect()
     }
+}
+
+/// The newest formats that all of them read.
+fn least_formats(nodes: &BTreeMap<NodeId, NodeEntry>) -> u32 {
+    nodes
+        .values()
+        .map(|entry| entry.formats)
+        .min()
+        .unwrap_or_default()
 }
 
 impl From<&Founder> for NodeEntry {

@@ -16,7 +16,7 @@ const WHAT: &str = "cluster map";
 /// Version 1.0, records and lists as `field.rs` tells:
 ///
 /// ```text
-/// cluster u64, epoch u64, shards u32, replicas u32, hash seed u64, next replica u64
+/// cluster u64, epoch u64, shards u32, replicas u32, hash seed u64, next replica u64, formats u32
 /// list of nodes:      node u64, incarnation u64, name, address, redis, version: texts, formats u32, state u8
 /// list of removed:    node u64, incarnation u64
 /// list of shards:     list of placements: replica u64, node u64, role u8
@@ -31,6 +31,7 @@ impl ClusterMap {
             put_u32(out, self.replicas);
             put_u64(out, self.hash_seed);
             put_u64(out, self.next_replica);
+            put_u32(out, self.formats);
             put_list(out, self.nodes.iter(), |out, (node, entry)| {
                 put_u64(out, node.0);
                 entry.put(out);
@@ -71,6 +72,7 @@ impl ClusterMap {
             replicas: fields.u32("number of replicas")?,
             hash_seed: fields.u64("hash seed")?,
             next_replica: fields.id("next replica id")?,
+            formats: fields.u32("formats in use")?,
             nodes: BTreeMap::new(),
             removed: BTreeMap::new(),
             placements: BTreeMap::new(),

@@ -37,6 +37,44 @@ fn takes(map: &mut ClusterMap, change: &Change) -> Outcome {
     outcome
 }
 
+fn join(node: u64, formats: u32) -> Change {
+    Change::join(Founder {
+        formats,
+        ..founder(node)
+    })
+}
+
+#[test]
+fn formats_are_used_once_all_nodes_read_them_and_never_given_up() {
+    let mut map = map(2, 1, 3);
+    assert_eq!(map.formats, 1);
+    takes(&mut map, &join(10, 3));
+    assert_eq!(map.formats, 1, "node 20 does not read newer ones");
+    takes(&mut map, &join(10, 2));
+    takes(&mut map, &join(20, 3));
+    assert_eq!(map.formats, 2);
+    is_rejected(
+        &mut map,
+        &join(20, 1),
+        &[
+            "node",
+            "reads formats up to 1",
+            "uses formats 2",
+            "start a newer version",
+        ],
+    );
+    is_rejected(&mut map, &join(30, 1), &["uses formats 2"]);
+    takes(&mut map, &join(30, 3));
+    takes(&mut map, &set_state(10, NodeState::Leaving));
+    let replica = map
+        .placements_of(ShardId(0))
+        .find(|(_, placement)| placement.node == NodeId(10));
+    let (replica, shard) = (replica.expect("it was founded with it").0, ShardId(0));
+    takes(&mut map, &Change::Unplace { shard, replica });
+    takes(&mut map, &Change::Remove { node: NodeId(10) });
+    assert_eq!(map.formats, 3, "the last node that held them back is gone");
+}
+
 /// The map is as the change wants it already.
 fn is_done(map: &mut ClusterMap, change: &Change) {
     let before = map.clone();

@@ -144,7 +144,7 @@ impl Recovery {
             }
             // Behind it the log goes on from the snapshot.
             Body::Snapshot { index, .. } if index >= self.log.base() => self.diverged = false,
-            Body::Snapshot { .. } | Body::Purge { .. } => {}
+            Body::Snapshot { .. } | Body::Purge { .. } | Body::Other { .. } => {}
             Body::Forget => return Err(RecoveryError::Removed),
             Body::Truncate { index } => self.log.truncate(index.max(self.applied + 1)),
         }

@@ -1,14 +1,15 @@
 //! The head of a shard's snapshot: which point of the log the state belongs to.
 
-use meta::{ClusterMap, Membership};
+use meta::field::{Fields, put_record, put_u64, put_value};
+use meta::{ClusterMap, DecodeError, Membership};
 use thiserror::Error;
 
 use crate::message::Offer;
 
 /// What stands before the keyspace's bytes in a snapshot of a shard.
 ///
-/// Layout, little-endian: magic `PSHD`, version u16, reserved u16, term u64, index u64, length of the
-/// members u32, length of the map u32 (0 for none), the members, the map.
+/// Layout: magic `PSHD`, then a value as [`meta::field`] tells, of version 3.0: term u64, index u64, a record
+/// of the members, a record of the map, which is empty where there is none. Later minor versions append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotMeta {
     /// The term of the last entry that the snapshot holds.
@@ -30,21 +31,22 @@ pub enum SnapshotMetaError {
     /// The bytes are something else.
     #[error("this is not a snapshot of a shard")]
     BadMagic,
-    /// A part of it cannot be.
-    #[error("the head of the snapshot is damaged")]
-    Damaged,
-    /// Another Piccolo wrote it.
-    #[error(
-        "the snapshot has format {0}, this version reads format {VERSION}; start the version that wrote it"
-    )]
-    UnknownVersion(u16),
+    /// A part of it cannot be, or another Piccolo wrote it.
+    #[error("the head of the snapshot cannot be read: {0}")]
+    Unreadable(DecodeError),
+    /// It tells of more bytes than any head has.
+    #[error("the head of the snapshot tells of {0} bytes: it is damaged")]
+    TooLong(usize),
 }
 
 const MAGIC: [u8; 4] = *b"PSHD";
-const VERSION: u16 = 2;
-const FIXED_BYTES: usize = 32;
-/// More than members or a map of any cluster take; bounds what a damaged length can ask for.
-const MAX_PART: usize = 64 << 20;
+const VERSION: (u16, u16) = (3, 0);
+const WHAT: &str = "head of a snapshot";
+/// Where the length of the value stands, and how many bytes precede its fields.
+const LENGTH_AT: usize = 8;
+const FIXED_BYTES: usize = 12;
+/// More than members and map of any cluster take; bounds what a damaged length can ask for.
+const MAX_BYTES: usize = 128 << 20;
 
 impl SnapshotMeta {
     /// The state of a shard at its founding: nothing stored, these members, log index 1 in term 1.
@@ -62,24 +64,22 @@ impl SnapshotMeta {
     /// Appends the encoded form.
     ///
     /// # Panics
-    /// If the members or the map take more than 64 MiB.
+    /// If it takes more than 128 MiB.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
-        out.extend_from_slice(&self.term.to_le_bytes());
-        out.extend_from_slice(&self.index.to_le_bytes());
-        let (mut members, mut map) = (Vec::new(), Vec::new());
-        self.membership.encode(&mut members);
-        if let Some(known) = &self.map {
-            known.encode(&mut map);
-        }
-        for part in [&members, &map] {
-            assert!(part.len() <= MAX_PART, "a map of {} bytes", part.len());
-            out.extend_from_slice(&(part.len() as u32).to_le_bytes());
-        }
-        out.extend_from_slice(&members);
-        out.extend_from_slice(&map);
+        let start = out.len();
+        put_value(out, VERSION, |out| {
+            put_u64(out, self.term);
+            put_u64(out, self.index);
+            put_record(out, |out| self.membership.encode(out));
+            put_record(out, |out| {
+                if let Some(map) = &self.map {
+                    map.encode(out);
+                }
+            });
+        });
+        let length = out.len() - start;
+        assert!(length <= MAX_BYTES, "a head of {length} bytes");
     }
 
     /// Reads it from the start of `bytes`; gives the number of bytes as well.
@@ -87,37 +87,41 @@ impl SnapshotMeta {
     /// # Errors
     /// [`SnapshotMetaError::Truncated`] also when more bytes would make it whole.
     pub fn decode(bytes: &[u8]) -> Result<(SnapshotMeta, usize), SnapshotMetaError> {
-        let fixed = bytes
-            .get(..FIXED_BYTES)
+        let (magic, value) = bytes
+            .split_at_checked(MAGIC.len())
             .ok_or(SnapshotMetaError::Truncated)?;
-        if fixed[..4] != MAGIC {
+        if magic != MAGIC {
             return Err(SnapshotMetaError::BadMagic);
         }
-        let version = u16::from_le_bytes([fixed[4], fixed[5]]);
-        if version != VERSION {
-            return Err(SnapshotMetaError::UnknownVersion(version));
+        if let Some(length) = bytes.get(LENGTH_AT..FIXED_BYTES) {
+            let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
+            if length > MAX_BYTES {
+                return Err(SnapshotMetaError::TooLong(length));
+            }
         }
-        let (members, map) = (length_at(fixed, 24)?, length_at(fixed, 28)?);
-        let part = |from: usize, length: usize| {
-            bytes
-                .get(from..from + length)
-                .ok_or(SnapshotMetaError::Truncated)
+        let (mut fields, length) =
+            Fields::of_value(value, VERSION.0, WHAT).map_err(|error| match error {
+                DecodeError::Short(_) => SnapshotMetaError::Truncated,
+                other => SnapshotMetaError::Unreadable(other),
+            })?;
+        let meta = SnapshotMeta::read(&mut fields).map_err(SnapshotMetaError::Unreadable)?;
+        Ok((meta, MAGIC.len() + length))
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Result<SnapshotMeta, DecodeError> {
+        let (term, index) = (fields.u64("term")?, fields.u64("index")?);
+        let membership = Membership::decode(fields.record("members")?.rest())?;
+        let map = fields.record("map")?.rest();
+        let map = match map.is_empty() {
+            true => None,
+            false => Some(ClusterMap::decode(map)?),
         };
-        let damaged = |_| SnapshotMetaError::Damaged;
-        let end = FIXED_BYTES + members + map;
-        let map_bytes = part(end - map, map)?;
-        let map = if map == 0 {
-            None
-        } else {
-            Some(ClusterMap::decode(map_bytes).map_err(damaged)?)
-        };
-        let meta = SnapshotMeta {
-            term: u64_at(fixed, 8),
-            index: u64_at(fixed, 16),
-            membership: Membership::decode(part(FIXED_BYTES, members)?).map_err(damaged)?,
+        Ok(SnapshotMeta {
+            term,
+            index,
+            membership,
             map,
-        };
-        Ok((meta, end))
+        })
     }
 
     /// What raft is told of it; `bytes` is the size of the snapshot.
@@ -129,22 +133,6 @@ impl SnapshotMeta {
             membership: self.membership.clone(),
         }
     }
-}
-
-fn length_at(bytes: &[u8], at: usize) -> Result<usize, SnapshotMetaError> {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    let length = u32::from_le_bytes(word) as usize;
-    if length > MAX_PART {
-        return Err(SnapshotMetaError::Damaged);
-    }
-    Ok(length)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]
@@ -186,12 +174,33 @@ mod tests {
             SnapshotMeta::decode(&[0; 64]),
             Err(SnapshotMetaError::BadMagic)
         );
-        let mut bytes = Vec::new();
-        SnapshotMeta::founding(Membership::default(), None).encode(&mut bytes);
-        bytes[4] = 9;
+        let mut founding = Vec::new();
+        SnapshotMeta::founding(Membership::default(), None).encode(&mut founding);
+        let mut endless = founding.clone();
+        endless[LENGTH_AT..FIXED_BYTES].fill(0xff);
         assert_eq!(
-            SnapshotMeta::decode(&bytes),
-            Err(SnapshotMetaError::UnknownVersion(9))
+            SnapshotMeta::decode(&endless),
+            Err(SnapshotMetaError::TooLong(u32::MAX as usize))
         );
+        founding[MAGIC.len()] = 9;
+        let refused = SnapshotMeta::decode(&founding).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the head of the snapshot cannot be read: the head of a snapshot has version 9.0, this node reads version 3: \
+             start a newer version of Piccolo on this node"
+        );
+    }
+
+    #[test]
+    fn later_minor_versions_append() {
+        let meta = SnapshotMeta::founding(Membership::default(), None);
+        let mut bytes = Vec::new();
+        meta.encode(&mut bytes);
+        bytes[MAGIC.len() + 2] = 1;
+        let length = (bytes.len() - FIXED_BYTES + 4) as u32;
+        bytes[LENGTH_AT..FIXED_BYTES].copy_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(b"more and what follows");
+        let head = bytes.len() - b" and what follows".len();
+        assert_eq!(SnapshotMeta::decode(&bytes), Ok((meta, head)));
     }
 }

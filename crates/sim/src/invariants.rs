@@ -173,7 +173,10 @@ impl Witness {
                 Body::Forget => {
                     self.logs.remove(&key);
                 }
-                Body::HardState { .. } | Body::Snapshot { .. } | Body::Purge { .. } => {}
+                Body::HardState { .. }
+                | Body::Snapshot { .. }
+                | Body::Purge { .. }
+                | Body::Other { .. } => {}
             }
         }
         Ok(())

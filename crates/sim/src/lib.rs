@@ -6,7 +6,8 @@
 //! happen, and takes one event after the other. So a run is a function of its [`plan`], and a plan of its
 //! seed: whatever was seen once can be seen again, and made [shorter](shrink).
 //!
-//! What must hold is in [`invariants`]; what clients were told is judged by [`linearizability`]. That all this
+//! What must hold is in [`invariants`]; what clients were told is judged by [`linearizability`]. Some nodes are of the
+//! [next version](newer). That all this
 //! sees what it should is shown by bugs that are [`planted`].
 //!
 //! What it leaves out: threads and locks (`cluster`), the Redis protocol (`server`), real disks and sockets.
@@ -20,6 +21,7 @@ pub mod history_file;
 pub mod invariants;
 pub mod linearizability;
 pub mod network;
+pub mod newer;
 pub mod op;
 pub mod plan;
 pub mod planted;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::fault::Fault;
+use crate::fault::{Fault, Machines};
 use crate::network::Machine;
 use crate::op::Op;
 
@@ -25,6 +25,8 @@ pub struct Plan {
     pub replicas: u32,
     /// Whether reads are served under a lease.
     pub lease: bool,
+    /// Where nodes run the [next version](crate::newer).
+    pub newer: Machines,
     /// How many keys clients use.
     pub keys: u8,
     /// How long the least delay of a packet is, and the most.
@@ -77,6 +79,7 @@ impl Plan {
             shards,
             replicas,
             lease: chance.per_mille(850),
+            newer: newer(seed),
             keys: *chance.pick(&[1, 2, 4]),
             delay: (Duration::from_micros(50), Duration::from_millis(most)),
             wall_offsets: (0..machines)
@@ -126,6 +129,16 @@ impl Plan {
         }
         requests.sort_by_key(|request| (request.at, request.client));
         requests
+    }
+}
+
+/// In one run of five, as an upgrade goes on. The first machine stays behind: once all nodes are newer, none of
+/// this version may join.
+fn newer(seed: u64) -> Machines {
+    let mut chance = Chance::of(seed, 4);
+    match chance.per_mille(200) {
+        true => Machines(chance.draw() as u16 & !1),
+        false => Machines(0),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::{NodeId, ShardId};
 
 use crate::chance::Chance;
-use crate::fault::{Death, Effect};
+use crate::fault::{Death, Effect, Machines};
 use crate::history::Outcome;
 use crate::invariants::{Violation, Witness};
 use crate::network::{Due, EndId, Machine, Network};
@@ -147,6 +147,8 @@ pub struct Scene {
     pub violation: Option<Violation>,
     /// The bug that was planted, if one was.
     pub planted: Option<Planted>,
+    /// Where nodes run the [next version](crate::newer).
+    pub newer: Machines,
     /// Crashes that wait for their moment.
     pub crashes: BTreeMap<Machine, CrashAt>,
     /// How Raft messages fare.

@@ -115,6 +115,7 @@ impl World {
             witness: Witness::default(),
             violation: None,
             planted,
+            newer: plan.newer,
             crashes: BTreeMap::new(),
             noise: NoiseLevel::default(),
             slow_disks: BTreeMap::new(),

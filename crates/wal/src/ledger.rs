@@ -83,7 +83,7 @@ impl Ledger {
                 self.replicas.entry(key).or_default().snapshot =
                     Some(Body::Snapshot { term, index });
             }
-            Body::Truncate { .. } => {}
+            Body::Truncate { .. } | Body::Other { .. } => {}
             Body::Purge { index } => {
                 let purge = &mut self.replicas.entry(key).or_default().purge;
                 if purge.is_none_or(|before| before < index) {

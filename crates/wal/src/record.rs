@@ -9,6 +9,10 @@ use base::{ReplicaId, ShardId};
 /// One byte of kind, then the fields in the order of their declaration, each number as a LEB128
 /// varint (least significant 7 bits first, at most 10 bytes); an entry's payload is its length as
 /// a varint and its bytes. Kinds: 1 entry, 2 hard state, 3 snapshot, 4 truncate, 5 purge, 6 forget.
+///
+/// Kinds from [`Record::OPTIONAL_KINDS`] on are of later minor versions of the log: their body is a length,
+/// as a varint, and so many bytes. Whoever does not know such a kind passes over it, so a version that must
+/// be understood takes a kind below, and another major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The shard.
@@ -61,6 +65,13 @@ pub enum Body<'a> {
     /// The replica was removed from this node: nothing said about it before counts. Its id is
     /// never used again.
     Forget,
+    /// Something that a later minor version adds and that has no effect here.
+    Other {
+        /// From [`Record::OPTIONAL_KINDS`] on.
+        kind: u8,
+        /// As that version knows it.
+        bytes: &'a [u8],
+    },
 }
 
 /// Bytes that are no record.
@@ -73,7 +84,7 @@ pub enum RecordError {
     #[error("a number is out of range")]
     Number,
     /// A kind that this version does not know.
-    #[error("unknown record kind {0}")]
+    #[error("unknown record kind {0}: either it is damaged or a newer version of Piccolo wrote it")]
     Kind(u8),
 }
 
@@ -85,6 +96,9 @@ const PURGE: u8 = 5;
 const FORGET: u8 = 6;
 
 impl<'a> Record<'a> {
+    /// The least kind that may be passed over by whoever does not know it.
+    pub const OPTIONAL_KINDS: u8 = 64;
+
     /// Appends the record to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(match self.body {
@@ -94,6 +108,7 @@ impl<'a> Record<'a> {
             Body::Truncate { .. } => TRUNCATE,
             Body::Purge { .. } => PURGE,
             Body::Forget => FORGET,
+            Body::Other { kind, .. } => kind,
         });
         put(out, u64::from(self.shard.0));
         put(out, self.replica.0);
@@ -119,6 +134,10 @@ impl<'a> Record<'a> {
             }
             Body::Truncate { index } | Body::Purge { index } => put(out, index),
             Body::Forget => {}
+            Body::Other { bytes, .. } => {
+                put(out, bytes.len() as u64);
+                out.extend_from_slice(bytes);
+            }
         }
     }
 
@@ -135,15 +154,10 @@ impl<'a> Record<'a> {
             ENTRY => {
                 let term = take(bytes)?;
                 let index = take(bytes)?;
-                let length = usize::try_from(take(bytes)?).map_err(|_| RecordError::Number)?;
-                let (payload, rest) = bytes
-                    .split_at_checked(length)
-                    .ok_or(RecordError::Truncated)?;
-                *bytes = rest;
                 Body::Entry {
                     term,
                     index,
-                    payload,
+                    payload: take_bytes(bytes)?,
                 }
             }
             HARD_STATE => Body::HardState {
@@ -162,6 +176,10 @@ impl<'a> Record<'a> {
                 index: take(bytes)?,
             },
             FORGET => Body::Forget,
+            kind @ Self::OPTIONAL_KINDS.. => Body::Other {
+                kind,
+                bytes: take_bytes(bytes)?,
+            },
             unknown => return Err(RecordError::Kind(unknown)),
         };
         Ok(Record {
@@ -178,6 +196,15 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], RecordError> {
+    let length = usize::try_from(take(bytes)?).map_err(|_| RecordError::Number)?;
+    let (taken, rest) = bytes
+        .split_at_checked(length)
+        .ok_or(RecordError::Truncated)?;
+    *bytes = rest;
+    Ok(taken)
 }
 
 fn take(bytes: &mut &[u8]) -> Result<u64, RecordError> {
@@ -209,7 +236,7 @@ mod tests {
         (
             any::<u32>(),
             number(),
-            0..6u8,
+            0..7u8,
             numbers,
             prop::collection::vec(any::<u8>(), 0..300),
         )
@@ -233,7 +260,11 @@ mod tests {
             },
             3 => Body::Truncate { index: first },
             4 => Body::Purge { index: first },
-            _ => Body::Forget,
+            5 => Body::Forget,
+            _ => Body::Other {
+                kind: Record::OPTIONAL_KINDS + (first % 192) as u8,
+                bytes: payload,
+            },
         }
     }
 

@@ -17,7 +17,8 @@ use crate::{Disk, DiskFile, WalError};
 /// | offset | bytes | field |
 /// | --- | --- | --- |
 /// | 0 | 8 | magic, `b"PICCOLOG"` |
-/// | 8 | 4 | format version, 1 |
+/// | 8 | 2 | format version, major: 1; another one is not read |
+/// | 10 | 2 | format version, minor: 0; a later one adds optional [records](crate::Record) and no more |
 /// | 12 | 4 | 1 if recycled, else 0 |
 /// | 16 | 8 | sequence number; the first segment of a log is 1 |
 /// | 24 | 8 | capacity: the size of the file |
@@ -41,7 +42,7 @@ pub(crate) const HEADER_BYTES: u64 = 3 * PAGE_BYTES;
 const PAGE_BYTES: u64 = 4096;
 const WATERMARK_BYTES: usize = 12;
 const MAGIC: [u8; 8] = *b"PICCOLOG";
-const VERSION: u32 = 1;
+const VERSION: (u16, u16) = (1, 0);
 const FIELD_BYTES: usize = 44;
 
 /// What is written at once when a file is filled with zeros.
@@ -53,7 +54,8 @@ impl SegmentHeader {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES as usize);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&VERSION.0.to_le_bytes());
+        bytes.extend_from_slice(&VERSION.1.to_le_bytes());
         bytes.extend_from_slice(&u32::from(self.recycled).to_le_bytes());
         bytes.extend_from_slice(&self.sequence.to_le_bytes());
         bytes.extend_from_slice(&self.capacity.to_le_bytes());
@@ -82,12 +84,12 @@ impl SegmentHeader {
                 "the header of the segment is not intact",
             ));
         }
-        let found = u32_at(bytes, 8);
-        if found != VERSION {
+        let found = u16::from_le_bytes([bytes[8], bytes[9]]);
+        if found != VERSION.0 {
             return Err(WalError::Version {
                 path: path.to_owned(),
-                found,
-                supported: VERSION,
+                found: u32::from(found),
+                supported: u32::from(VERSION.0),
             });
         }
         Ok(SegmentHeader {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use support::{SMALL, Seen, dir, entry, files, open, segment};
 use wal::testing::MemDisk;
-use wal::{Body, Wal, WalError};
+use wal::{Body, Record, Wal, WalError};
 
 /// A log of some segments, and what it must and may still hold after damage to the last one.
 struct Victim {
@@ -271,14 +271,42 @@ fn a_missing_or_misplaced_segment_is_refused() {
     ));
 }
 
+/// Sets a byte of the version of the first segment.
+fn set_version(disk: &MemDisk, at: usize, byte: u8) {
+    let mut bytes = disk.contents(&segment(1));
+    bytes[at] = byte;
+    let crc = crc32c_of(&bytes[..40]);
+    bytes[40..44].copy_from_slice(&crc.to_le_bytes());
+    disk.set_contents(&segment(1), &bytes);
+}
+
+#[test]
+fn a_later_minor_format_is_read_without_what_it_adds() {
+    let disk = Arc::new(MemDisk::new());
+    let (mut wal, _, _) = open(&disk).unwrap();
+    let kind = Record::OPTIONAL_KINDS;
+    let other = support::encode(
+        0,
+        Body::Other {
+            kind,
+            bytes: b"new",
+        },
+    );
+    let (term, vote, commit) = (3, 1, 0);
+    let hard_state = support::encode(0, Body::HardState { term, vote, commit });
+    wal.append([&other[..], &hard_state[..]]).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    disk.kill();
+    set_version(&disk, 10, 7);
+    let (_, _, seen) = open(&disk).unwrap();
+    assert_eq!(seen.hard_states[&0], (term, vote, commit));
+}
+
 #[test]
 fn a_later_format_is_refused_as_such() {
     let victim = victim(1, 1);
-    let mut bytes = victim.disk.contents(&segment(1));
-    bytes[8] = 2;
-    let crc = crc32c_of(&bytes[..40]);
-    bytes[40..44].copy_from_slice(&crc.to_le_bytes());
-    victim.disk.set_contents(&segment(1), &bytes);
+    set_version(&victim.disk, 8, 2);
     let refused = open(&Arc::new(victim.disk)).err();
     assert!(
         matches!(

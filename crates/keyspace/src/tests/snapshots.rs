@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::operations::{Operation, operations};
-use crate::stream::{CRC_BYTES, SLICE_BYTES, StreamHeader};
+use crate::stream::{CRC_BYTES, OPTIONAL, SLICE_BYTES, StreamHeader};
 use crate::{Expiry, Keyspace, SnapshotError, SnapshotLoader};
 
 fn whole_snapshot(keyspace: &mut Keyspace) -> Vec<u8> {
@@ -288,6 +288,22 @@ fn a_snapshot_that_cannot_be_is_refused_though_its_checksums_match() {
     }
     let error = load(&forged(&bytes, |parts| parts[0][8] = 2), 100).err();
     assert_eq!(error, Some(SnapshotError::Version { found: 2 }));
+}
+
+#[test]
+fn what_a_later_minor_version_adds_is_passed_over() {
+    let mut keyspace = sample(200);
+    let bytes = whole_snapshot(&mut keyspace);
+    let later = forged(&bytes, |parts| {
+        parts[0][10] = 1;
+        let mut slice = vec![OPTIONAL, 99, 0xff, 0xff, 0xff, 0, 0, 0, 5, 0, 0, 0];
+        slice.extend_from_slice(&[0; CRC_BYTES]);
+        slice.extend_from_slice(b"later");
+        slice.extend_from_slice(&[0; CRC_BYTES]);
+        parts.insert(2, slice);
+    });
+    let mut loaded = load(&later, 7).expect("the same major version");
+    assert!(whole_snapshot(&mut loaded) == bytes);
 }
 
 #[test]

@@ -257,6 +257,6 @@ fn is_entry_of(entry: &NodeEntry, founder: &Founder) -> bool {
 fn is_forever(rejected: &Rejected) -> bool {
     matches!(
         rejected,
-        Rejected::WasRemoved(_) | Rejected::OldIncarnation { .. }
+        Rejected::WasRemoved(_) | Rejected::OldIncarnation { .. } | Rejected::OldFormats { .. }
     )
 }

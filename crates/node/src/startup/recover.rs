@@ -96,6 +96,10 @@ pub fn recover<D: Disk>(
         &dirs.log,
         options,
         &mut |record: Record<'_>| {
+            // It may be about a replica of which nothing else is known.
+            if matches!(record.body, Body::Other { .. }) {
+                return Ok(());
+            }
             let key = (record.shard, record.replica);
             let state = found.entry(key).or_insert(Found::Bare(None));
             state.record(key, &record.body, &dirs.snapshots);
@@ -184,7 +188,7 @@ impl Found {
                     commit: commit @ 0,
                 },
             ) => *hard_state = Some(Body::HardState { term, vote, commit }),
-            (Found::Bare(_), Body::Truncate { .. }) => {}
+            (Found::Bare(_), Body::Truncate { .. } | Body::Other { .. }) => {}
             // Only a replica that was filled comes by these.
             (
                 Found::Bare(_),

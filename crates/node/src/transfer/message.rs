@@ -21,7 +21,8 @@ pub struct Fetch {
 /// The answer to a [`Fetch`].
 ///
 /// Layout, little-endian: shard u32, replica u64, term u64, index u64, offset u64, content u8 (1 piece, 2 gone,
-/// 3 busy), and for a piece: length u64, checksum u32, CRC-32C of the bytes u32, the bytes.
+/// 3 busy), and for a piece: length u64, checksum u32, CRC-32C of the bytes u32, their number u32, the bytes.
+/// Later versions may append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// As asked.
@@ -103,6 +104,7 @@ impl<'a> Chunk<'a> {
                 out.extend_from_slice(&length.to_le_bytes());
                 out.extend_from_slice(&checksum.to_le_bytes());
                 out.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+                out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
                 out.extend_from_slice(bytes);
             }
             Content::Gone => out.push(GONE),
@@ -121,13 +123,16 @@ impl<'a> Chunk<'a> {
             PIECE => {
                 let length = u64::from_le_bytes(take(&mut body)?);
                 let checksum = u32::from_le_bytes(take(&mut body)?);
-                if u32::from_le_bytes(take(&mut body)?) != crc32c::crc32c(body) {
+                let crc = u32::from_le_bytes(take(&mut body)?);
+                let count = u32::from_le_bytes(take(&mut body)?) as usize;
+                let bytes = body.get(..count).ok_or(MessageError::Truncated)?;
+                if crc != crc32c::crc32c(bytes) {
                     return Err(MessageError::Checksum);
                 }
                 Content::Piece {
                     length,
                     checksum,
-                    bytes: body,
+                    bytes,
                 }
             }
             GONE => Content::Gone,
@@ -210,6 +215,8 @@ mod tests {
             for end in 0..bytes.len() {
                 Chunk::decode(&bytes[..end]).unwrap_err();
             }
+            bytes.push(9);
+            assert_eq!(Chunk::decode(&bytes), Ok(chunk), "later versions append");
         }
     }
 

@@ -7,6 +7,7 @@ use wal::testing::MemDisk;
 use wal::{Body, Record, Wal, WalError};
 
 use crate::chance::Chance;
+use crate::newer;
 use crate::planted::Planted;
 
 /// So much stays free for the log's own records.
@@ -28,6 +29,7 @@ pub struct NodeLog {
     /// The process must end.
     failed: Option<String>,
     planted: Option<Planted>,
+    is_newer: bool,
     /// For planted bugs.
     chance: Chance,
 }
@@ -45,7 +47,12 @@ pub enum Written {
 
 impl NodeLog {
     /// Takes over a log that was opened.
-    pub fn new(wal: Wal<MemDisk>, planted: Option<Planted>, chance: Chance) -> NodeLog {
+    pub fn new(
+        wal: Wal<MemDisk>,
+        planted: Option<Planted>,
+        is_newer: bool,
+        chance: Chance,
+    ) -> NodeLog {
         let mut log = NodeLog {
             room: wal.room(),
             wal,
@@ -57,6 +64,7 @@ impl NodeLog {
             marked: true,
             failed: None,
             planted,
+            is_newer,
             chance,
         };
         log.keep_up();
@@ -78,6 +86,9 @@ impl NodeLog {
         self.number += 1;
         if self.planted.is_some() {
             self.misplace(records);
+        }
+        if self.is_newer {
+            newer::records(records);
         }
         self.pending.append(records);
         let is_durable = self.planted == Some(Planted::DurableTooSoon);

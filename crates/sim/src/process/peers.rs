@@ -13,6 +13,7 @@ use peer::session::{Input, Session};
 use peer::{Config, Event as PeerEvent, HangUp, HostAddr, LocalNode};
 
 use crate::network::{EndId, Machine, Parcel};
+use crate::newer;
 use crate::scene::{Event, Scene};
 
 /// How long a connection may take to be made.
@@ -45,6 +46,7 @@ pub struct Peers {
     dials: Vec<Dial>,
     /// Those with something to send.
     dirty: BTreeSet<ConnectionId>,
+    is_newer: bool,
     /// What the owner is to hear.
     pub events: VecDeque<PeerEvent>,
     /// The number of the hub's changes when the plans were asked last.
@@ -54,6 +56,7 @@ pub struct Peers {
 }
 
 struct Wire {
+    is_newer: bool,
     origin: Origin,
     session: Session,
     outbox: Outbox,
@@ -78,7 +81,13 @@ enum DialState {
 
 impl Peers {
     /// Starts to dial.
-    pub fn start(machine: Machine, process: u64, config: &Config, local: LocalNode) -> Peers {
+    pub fn start(
+        machine: Machine,
+        process: u64,
+        is_newer: bool,
+        config: &Config,
+        local: LocalNode,
+    ) -> Peers {
         let mut peers = Peers {
             machine,
             process,
@@ -89,6 +98,7 @@ impl Peers {
             ends: BTreeMap::new(),
             dials: Vec::new(),
             dirty: BTreeSet::new(),
+            is_newer,
             events: VecDeque::new(),
             seen_changes: None,
             quiet_until: Duration::ZERO,
@@ -128,7 +138,10 @@ impl Peers {
     }
 
     /// Sends a payload; whether it could be queued.
-    pub fn send(&mut self, to: NodeId, payload: Vec<u8>) -> bool {
+    pub fn send(&mut self, to: NodeId, mut payload: Vec<u8>) -> bool {
+        if self.is_newer {
+            payload = newer::payload(&payload);
+        }
         let Some(id) = self.hub.send(to) else {
             return false;
         };
@@ -152,6 +165,7 @@ impl Peers {
         self.wires.insert(
             id,
             Wire {
+                is_newer: self.is_newer,
                 origin: Origin {
                     id,
                     side,
@@ -438,7 +452,11 @@ impl Peers {
 }
 
 fn flush(wire: &mut Wire, scene: &mut Scene) {
-    wire.outbox.push_control(&wire.session.take_output());
+    let mut said = wire.session.take_output();
+    if wire.is_newer {
+        said = newer::frames(&said);
+    }
+    wire.outbox.push_control(&said);
     while !wire.outbox.is_empty() {
         let bytes = wire.outbox.take(usize::MAX);
         let now = scene.now();

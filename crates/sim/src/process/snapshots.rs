@@ -17,6 +17,7 @@ use super::{Process, Settings};
 use crate::clock::MachineClock;
 use crate::fault::Effect;
 use crate::invariants::Home;
+use crate::newer;
 use crate::planted::Planted;
 use crate::scene::{Event, Scene};
 
@@ -174,7 +175,12 @@ impl Process {
             return self.go_on(shard, scene);
         }
         let id = making.id();
-        let (meta, bytes) = match making.finish() {
+        let is_newer = scene.newer.has(machine);
+        let finished = making.finish().and_then(|(meta, bytes)| match is_newer {
+            true => Ok((meta, newer::snapshot(&transfers.snapshots, id)?)),
+            false => Ok((meta, bytes)),
+        });
+        let (meta, bytes) = match finished {
             Ok(made) => made,
             Err(error) => {
                 scene.note(|| format!("m{} cannot finish a snapshot: {error}", machine.0));

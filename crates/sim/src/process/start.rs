@@ -18,6 +18,7 @@ use super::{Process, Settings};
 use crate::chance::Chance;
 use crate::clock::MachineClock;
 use crate::invariants::Home;
+use crate::newer;
 use crate::planted::Planted;
 use crate::scene::Scene;
 
@@ -106,6 +107,10 @@ impl Process {
             settings,
             former,
         } = starting;
+        let is_newer = scene.newer.has(home.machine);
+        if is_newer {
+            newer::segments(disk, &dirs().log);
+        }
         let mut chance = Chance::new(scene.chance.draw());
         let now = clock.moment(scene.now());
         let known = Identity::load(&**disk, &folder())?;
@@ -139,7 +144,7 @@ impl Process {
                 address: address(home.machine).to_string(),
                 redis: format!("m{}:6379", home.machine.0),
                 version: "sim".into(),
-                formats: 1,
+                formats: newer::formats(is_newer),
             },
             hosts: settings.hosts.iter().map(ToString::to_string).collect(),
             shards: settings.shards,
@@ -170,7 +175,7 @@ impl Process {
             home,
             disk: Arc::clone(disk),
             settings: settings.clone(),
-            peers: Peers::start(home.machine, home.process, &peer_config, local),
+            peers: Peers::start(home.machine, home.process, is_newer, &peer_config, local),
             control,
             log: None,
             shards: BTreeMap::new(),
@@ -244,7 +249,12 @@ impl Process {
             scene.note(|| format!("m{} cut a torn tail of {bytes} bytes", machine.0));
         }
         let log_chance = Chance::new(self.chance.draw());
-        self.log = Some(NodeLog::new(recovered.wal, scene.planted, log_chance));
+        self.log = Some(NodeLog::new(
+            recovered.wal,
+            scene.planted,
+            scene.newer.has(self.home.machine),
+            log_chance,
+        ));
         self.transfers = Some(Transfers::new(recovered.snapshots, self.home));
         for replica in recovered.replicas {
             let judged = scene.witness.started(&replica.shard, self.home);

@@ -66,6 +66,7 @@ impl Seen {
                 self.snapshots.remove(&shard);
                 self.purges.remove(&shard);
             }
+            Body::Other { .. } => {}
         }
     }
 
