@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use keyspace::{Entry, Kind};
+use keyspace::{Element, Entry, WrongKind};
 
 use crate::Reply;
 
@@ -15,6 +15,8 @@ pub(crate) const NOT_AN_INTEGER: Reply<'static> =
 pub(crate) const SAME_OBJECT: Reply<'static> =
     Reply::refusal("ERR source and destination objects are the same");
 pub(crate) const SYNTAX: Reply<'static> = Reply::refusal("ERR syntax error");
+pub(crate) const WRONG_TYPE: Reply<'static> =
+    Reply::refusal("WRONGTYPE Operation against a key holding the wrong kind of value");
 pub(crate) const TOO_LONG: Reply<'static> =
     Reply::refusal("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
@@ -23,8 +25,19 @@ pub(crate) const TOO_LONG: Reply<'static> =
 /// # Errors
 /// `WRONGTYPE` for other kinds.
 pub(crate) fn string_of<'k>(entry: &Entry<'k>) -> Result<&'k [u8], Reply<'static>> {
-    match entry.kind() {
-        Kind::String => Ok(entry.string()),
+    entry.string().ok_or(WRONG_TYPE)
+}
+
+impl From<WrongKind> for Reply<'static> {
+    fn from(_: WrongKind) -> Reply<'static> {
+        WRONG_TYPE
+    }
+}
+
+impl<'k> From<Element<'k>> for Reply<'k> {
+    /// The element's bytes, borrowed where they stand as such.
+    fn from(element: Element<'k>) -> Reply<'k> {
+        Reply::Bulk(element.to_bytes())
     }
 }
 

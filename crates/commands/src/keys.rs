@@ -192,6 +192,11 @@ fn exists<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> O
 pub(crate) const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::String => "string",
+        Kind::List => "list",
+        Kind::Set => "set",
+        Kind::SortedSet => "zset",
+        Kind::Hash => "hash",
+        Kind::Stream => "stream",
     }
 }
 

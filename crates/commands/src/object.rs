@@ -95,11 +95,7 @@ fn object<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> O
         return Ok(Reply::Null);
     };
     if is(subcommand, "ENCODING") {
-        Ok(Reply::bulk(match entry.encoding() {
-            Encoding::Int => b"int",
-            Encoding::Embstr => b"embstr",
-            Encoding::Raw => b"raw",
-        }))
+        Ok(Reply::bulk(entry.encoding().name().as_bytes()))
     } else if is(subcommand, "IDLETIME") {
         let idle = context
             .now
@@ -124,5 +120,8 @@ fn object<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> O
 /// Whether Redis would not store this number but point to one of the 10,000 that it keeps.
 fn is_shared(entry: &Entry<'_>) -> bool {
     entry.encoding() == Encoding::Int
-        && parse_integer(entry.string()).is_some_and(|number| (0..10_000).contains(&number))
+        && entry
+            .string()
+            .and_then(parse_integer)
+            .is_some_and(|number| (0..10_000).contains(&number))
 }

@@ -97,7 +97,7 @@ fn append(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Out
     if string_of(&entry)?.len().saturating_add(tail.len()) > STRING_BYTES_MAX {
         return Err(TOO_LONG);
     }
-    Ok(keyspace.append(context.db, key, tail).into())
+    Ok(keyspace.append(context.db, key, tail)?.into())
 }
 
 fn strlen<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {
@@ -151,5 +151,5 @@ fn setrange(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> O
     if offset.saturating_add(bytes.len()) > STRING_BYTES_MAX {
         return Err(TOO_LONG);
     }
-    Ok(keyspace.set_range(context.db, key, offset, bytes).into())
+    Ok(keyspace.set_range(context.db, key, offset, bytes)?.into())
 }

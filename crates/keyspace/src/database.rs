@@ -7,8 +7,10 @@ use base::{Slot, Timestamp};
 
 use crate::entry::{Entry, Item};
 use crate::expiry::{BLOCK_SLOTS, BLOCKS, Due, Mark, Marks};
-use crate::hash::{Hasher, Place};
+use crate::hasher::{Hasher, Place};
 use crate::memory::size_class;
+#[cfg(test)]
+use crate::object::Object;
 use crate::table::{SPLIT_AT, Spot, Table};
 
 /// See the module. A database that was never used takes no allocation.
@@ -30,7 +32,7 @@ struct Block {
 /// What one slot of a database holds.
 #[derive(Default)]
 pub(crate) struct SlotTable {
-    pub(crate) table: Table,
+    pub(crate) table: Table<Box<[Item]>>,
     marks: Marks,
 }
 
@@ -227,7 +229,7 @@ impl Database {
             return SlotTable::default();
         }
         let taken = std::mem::take(self.slot_mut(slot));
-        let entries = taken.table.iter();
+        let entries = taken.table.iter().map(Item::occupied);
         let (bytes, expiring) = entries.fold((taken.bytes(), 0), |(bytes, expiring), entry| {
             let expires = usize::from(entry.expires_at().is_some());
             (bytes + entry.allocated_bytes(), expiring + expires)
@@ -286,7 +288,7 @@ impl Database {
             for (slot, table) in block.slots.iter().enumerate() {
                 if index < table.table.len() {
                     let slot = Slot::new((number * BLOCK_SLOTS + slot) as u16);
-                    return table.table.nth(index).map(|entry| (slot, entry));
+                    return table.table.nth(index).map(|item| (slot, item.occupied()));
                 }
                 index -= table.table.len();
             }
@@ -303,9 +305,12 @@ impl Database {
             keys += table.table.len();
             memory += table.bytes();
             let mut marks = Vec::new();
-            for entry in table.table.iter() {
+            for entry in table.table.iter().map(Item::occupied) {
                 assert_eq!(Slot::of_key(entry.key()), slot);
                 memory += entry.allocated_bytes();
+                if let Some(Object::Members(members)) = entry.object() {
+                    members.check(hasher);
+                }
                 if let Some(at) = entry.expires_at() {
                     expiring += 1;
                     marks.extend(Mark::new(at, hasher.hash(entry.key())));
@@ -359,6 +364,7 @@ impl SlotTable {
         let expires_at = Some(mark.expires_at());
         self.table
             .range(hasher, low, high)
+            .map(|(spot, item)| (spot, item.occupied()))
             .find(|(_, entry)| entry.expires_at() == expires_at)
     }
 }

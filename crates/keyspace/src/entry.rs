@@ -1,12 +1,13 @@
 //! Entries: a key and its value in one allocation, and the word that owns it.
 //!
-//! This module and its child are the only ones with unsafe code, and they show no pointer. [`Item`] owns an allocation as a
+//! Unsafe code is in this module, its child and [`crate::member`] alone, and they show no pointer. [`Item`] owns an allocation as a
 //! `Box` would; [`Entry`] borrows one. What changes through a shared reference (the access time and
 //! the snapshot's epoch) is atomic.
 
 // One allocation whose lengths stand in itself has no safe form.
 #![allow(unsafe_code)]
 
+mod collection;
 mod item;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 use base::Timestamp;
 
 use crate::memory::size_class;
+use crate::object::{Object, Progress};
+use crate::stream::SLICE_BYTES;
 use crate::value::{Encoding, Kind};
 
 pub(crate) use item::Item;
@@ -59,22 +62,10 @@ struct Header {
 const HEADER: usize = size_of::<Header>();
 const _: () = assert!(HEADER == 12 && align_of::<Header>() == 4);
 
-/// A value too large or too lively to stand in its entry.
-#[derive(Clone)]
-enum Object {
-    String(Vec<u8>),
-}
-
-impl Object {
-    fn memory_bytes(&self) -> usize {
-        let Object::String(bytes) = self;
-        size_class(size_of::<Object>()) + size_class(bytes.capacity())
-    }
-}
-
 /// What an entry has beside its value.
 pub(crate) struct Head<'a> {
     pub(crate) key: &'a [u8],
+    pub(crate) kind: Kind,
     pub(crate) encoding: Encoding,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) epoch: u8,
@@ -102,24 +93,49 @@ impl<'k> Entry<'k> {
 
     /// What the key holds.
     pub fn kind(&self) -> Kind {
-        Kind::String
+        Kind::of_number(self.header().form >> 4).expect("the kind was written by this module")
     }
 
-    /// The bytes of a string.
-    pub fn string(&self) -> &'k [u8] {
-        match self.object() {
-            Some(Object::String(bytes)) => bytes,
-            None => self.bytes(self.value_at(), self.header().value_len as usize),
-        }
+    /// The bytes of a string; none if the key holds something else.
+    pub fn string(&self) -> Option<&'k [u8]> {
+        (self.header().form >> 4 == Kind::String as u8)
+            .then(|| self.run().expect("a string is a run of bytes"))
     }
 
     /// How the value is kept.
     pub fn encoding(&self) -> Encoding {
-        match self.header().form & 0x0f {
-            0 => Encoding::Int,
-            1 => Encoding::Embstr,
-            _ => Encoding::Raw,
+        Encoding::of_number(self.header().form & 0x0f)
+            .expect("the encoding was written by this module")
+    }
+
+    /// Visits the value, of whatever kind, as the bytes that it takes in a snapshot, one bounded piece after another.
+    /// Equal states give the same pieces.
+    pub fn for_each_piece(&self, visit: &mut dyn FnMut(&[u8])) {
+        let Some(object) = self.object().filter(|object| object.has_parts()) else {
+            visit(self.run().expect("what has no parts is a run"));
+            return;
+        };
+        let (mut progress, mut piece) = (Some(Progress::default()), Vec::new());
+        while let Some(from) = progress {
+            piece.clear();
+            progress = object.write_piece(from, SLICE_BYTES, &mut piece);
+            visit(&piece);
         }
+    }
+
+    /// The value where it is one run of bytes: a string, or a packed collection. None if it is made
+    /// of parts.
+    pub(crate) fn run(&self) -> Option<&'k [u8]> {
+        match self.object() {
+            Some(Object::String(bytes) | Object::Packed(bytes)) => Some(bytes),
+            Some(_) => None,
+            None => Some(self.inline()),
+        }
+    }
+
+    /// The value's bytes in the entry itself; those of a pointer where the value is boxed.
+    fn inline(&self) -> &'k [u8] {
+        self.bytes(self.value_at(), self.header().value_len as usize)
     }
 
     /// When the key expires, if it does.
@@ -176,6 +192,7 @@ impl<'k> Entry<'k> {
     pub(crate) fn head(&self) -> Head<'k> {
         Head {
             key: self.key(),
+            kind: self.kind(),
             encoding: self.encoding(),
             expires_at: self.expires_at(),
             epoch: self.epoch(),
@@ -187,7 +204,7 @@ impl<'k> Entry<'k> {
         self.header().flags & BOXED != 0
     }
 
-    fn object(&self) -> Option<&'k Object> {
+    pub(crate) fn object(&self) -> Option<&'k Object> {
         // SAFETY: the entry owns the object, and the entry is borrowed for `'k`.
         self.object_ptr().map(|object| unsafe { object.as_ref() })
     }

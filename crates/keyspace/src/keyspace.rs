@@ -3,8 +3,9 @@
 use base::{Db, Slot, Timestamp};
 
 use crate::database::Database;
-use crate::entry::Entry;
-use crate::hash::Hasher;
+use crate::entry::{Entry, Item};
+use crate::hasher::Hasher;
+use crate::limits::Limits;
 use crate::snapshot::Snapshot;
 
 /// All slots and databases of a shard; see the crate.
@@ -20,12 +21,17 @@ pub struct Keyspace {
     pub(crate) snapshot: Option<Box<Snapshot>>,
     /// Flushed databases that a snapshot has kept and needs no more; each new stamp frees a bit.
     pub(crate) leftovers: Vec<Database>,
+    /// Large values that were removed, for [`Keyspace::take_discarded`].
+    pub(crate) discarded: Vec<Item>,
+    pub(crate) limits: Limits,
 }
 
-/// What a flush removed. Dropping it frees the memory, which takes long where much was there; it may be
-/// sent to another thread for that.
+/// What was removed and is large. Dropping it frees the memory, which takes long where much was there; it
+/// may be sent to another thread for that.
+#[derive(Default)]
 pub struct Discarded {
     pub(crate) _databases: Vec<Database>,
+    pub(crate) _values: Vec<Item>,
 }
 
 const _: () = {
@@ -54,6 +60,8 @@ impl Keyspace {
             stale_epochs: 0,
             snapshot: None,
             leftovers: Vec::new(),
+            discarded: Vec::new(),
+            limits: Limits::default(),
         }
     }
 
@@ -74,6 +82,17 @@ impl Keyspace {
         {
             self.leftovers.pop();
         }
+        // Nobody has taken them: then whoever writes on frees them.
+        self.discarded.clear();
+    }
+
+    /// The large values that were removed since the last call, for the caller to drop where that
+    /// delays nobody. What is not taken is dropped at the next stamp.
+    pub fn take_discarded(&mut self) -> Option<Discarded> {
+        (!self.discarded.is_empty()).then(|| Discarded {
+            _databases: Vec::new(),
+            _values: std::mem::take(&mut self.discarded),
+        })
     }
 
     pub(crate) fn database(&self, db: Db) -> &Database {
@@ -147,7 +166,8 @@ impl Keyspace {
             if slot != start {
                 low = 0;
             }
-            for (_, entry) in table.table.range(self.hasher, low, u64::MAX) {
+            for (_, item) in table.table.range(self.hasher, low, u64::MAX) {
+                let entry = item.occupied();
                 let hash = self.hasher.hash(entry.key());
                 let position = Keyspace::cursor_at(slot) | hash >> (u64::BITS - CURSOR_HASH_BITS);
                 // Entries that share a position share a call, or a cursor could not tell them apart.
@@ -170,6 +190,7 @@ impl Keyspace {
             table
                 .table
                 .iter()
+                .map(Item::occupied)
                 .filter(|entry| entry.is_live(now))
                 .for_each(&mut *visit);
         }
@@ -203,7 +224,7 @@ impl Keyspace {
         let before = before.flat_map(|(_, table)| table.table.range(self.hasher, 0, u64::MAX));
         after
             .chain(before)
-            .map(|(_, entry)| entry)
+            .map(|(_, item)| item.occupied())
             .find(|entry| entry.is_live(now))
     }
 

@@ -10,15 +10,29 @@
 //! cursors, snapshots and the order in which expired keys are swept all stand on that order, for it is a
 //! function of the content alone.
 //!
+//! Collections stand in their entry while they are small, in one run of bytes (`packed`, `intset`), and are made of
+//! parts when they are large (`object`, `members`). `collection` is how they are read and changed, and each
+//! type has a module of its own (`hash`, ...) with what commands use.
+//!
 //! Left out: what commands mean (`commands`), where snapshots go and when (`shard`).
 
+mod collection;
 mod database;
 mod entry;
 mod expiry;
 mod hash;
+mod hasher;
+#[allow(dead_code, reason = "sets are to use it")]
+mod intset;
 mod keyspace;
+mod limits;
 mod loader;
+mod member;
+mod members;
 mod memory;
+mod object;
+mod packed;
+mod places;
 mod prefetch;
 mod snapshot;
 mod stream;
@@ -30,7 +44,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use collection::Absent;
 pub use entry::Entry;
+pub use hash::{Hash, HashMut, Pair};
 pub use keyspace::{Discarded, Keyspace};
+pub use limits::Limits;
 pub use loader::{SnapshotError, SnapshotLoader};
-pub use value::{Encoding, Expiry, Kind};
+pub use packed::Element;
+pub use value::{Encoding, Expiry, Kind, WrongKind};

@@ -4,10 +4,13 @@ use base::{Db, Slot};
 
 use crate::entry::{Head, Item, seconds_of};
 use crate::keyspace::Keyspace;
+use crate::object::Object;
+use crate::places::Placed;
 use crate::stream::{
-    CRC_BYTES, END, KEPT, MAGIC, MIN_ENTRY_BYTES, OPTIONAL, SliceHeader, StreamHeader, VERSION,
-    WALK, decode_entry,
+    CRC_BYTES, END, KEPT, MAGIC, MIN_ENTRY_BYTES, OPTIONAL, PIECE, SliceHeader, StoredHead,
+    StreamHeader, VERSION, WALK, decode_entry, decode_head,
 };
+use crate::value::Kind;
 
 /// Why bytes were refused as a snapshot. Offsets count from its first byte.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +69,8 @@ pub struct SnapshotLoader {
     entries: u64,
     /// The slot and database of the last walk slice, and the hash of its last entry.
     last: Option<(u16, u8, u64)>,
+    /// The entry whose pieces are coming, with its database.
+    open: Option<(u8, Item)>,
     ended: bool,
     failed: Option<SnapshotError>,
 }
@@ -194,6 +199,9 @@ impl SnapshotLoader {
         let header = header.try_into().expect("the header has that length");
         let header = SliceHeader::decode(header);
         if header.kind == END {
+            if self.open.is_some() {
+                return Err(self.malformed("an entry lacks its last piece"));
+            }
             if (header.db, header.slot, header.entries()) != (0, 0, self.entries) {
                 return Err(self.malformed("the end does not tell the number of entries"));
             }
@@ -207,7 +215,9 @@ impl SnapshotLoader {
             self.crc = before;
             return Ok(None);
         };
-        if header.kind < OPTIONAL {
+        if header.kind == PIECE {
+            self.load_piece(header, body)?;
+        } else if header.kind < OPTIONAL {
             self.load(header, body, self.offset + body_at as u64)?;
         }
         Ok(Some(body_at + body_bytes + CRC_BYTES))
@@ -226,6 +236,9 @@ impl SnapshotLoader {
         body: &[u8],
         body_offset: u64,
     ) -> Result<(), SnapshotError> {
+        if self.open.is_some() {
+            return Err(self.malformed("an entry lacks its last piece"));
+        }
         let db = Db::new(header.db).map_err(|_| self.malformed("no such database"))?;
         let slot = match header.kind {
             WALK if usize::from(header.slot) < Slot::COUNT => Some(Slot::new(header.slot)),
@@ -258,7 +271,7 @@ impl SnapshotLoader {
         for _ in 0..count {
             let offset = body_offset + (body.len() - rest.len()) as u64;
             let malformed = |what| SnapshotError::Malformed { offset, what };
-            let stored = decode_entry(&mut rest).map_err(malformed)?;
+            let (stored, value) = decode_entry(&mut rest).map_err(malformed)?;
             let place = hasher.place(stored.key);
             if let Some(slot) = slot {
                 if place.slot != slot {
@@ -272,14 +285,13 @@ impl SnapshotLoader {
             let Err(spot) = database.find(hasher, place, stored.key) else {
                 return Err(malformed("a key stands twice"));
             };
-            let head = Head {
-                key: stored.key,
-                encoding: stored.encoding,
-                expires_at: stored.expires_at,
-                epoch: 0,
-                accessed,
+            let head = head_of(&stored, accessed);
+            let item = if head.kind == Kind::String {
+                Item::string(&head, value)
+            } else {
+                Item::packed(&head, value)
             };
-            database.insert(hasher, place, spot, Item::string(&head, stored.value));
+            database.insert(hasher, place, spot, item);
         }
         if !rest.is_empty() {
             return Err(self.malformed("a slice is longer than its entries"));
@@ -289,5 +301,59 @@ impl SnapshotLoader {
             self.last = Some((header.slot, header.db, least_hash));
         }
         Ok(())
+    }
+
+    /// Takes a piece of an entry whose value is made of parts.
+    fn load_piece(&mut self, header: SliceHeader, body: &[u8]) -> Result<(), SnapshotError> {
+        let db = Db::new(header.db).map_err(|_| self.malformed("no such database"))?;
+        if header.slot != 0 || header.count > 1 {
+            return Err(self.malformed("a piece tells a slot or a number"));
+        }
+        let mut rest = body;
+        let keyspace = self.keyspace.as_ref().expect("slices follow the header");
+        let (hasher, accessed) = (keyspace.hasher, seconds_of(keyspace.stamp));
+        let (open_db, mut item) = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let stored = decode_head(&mut rest).map_err(|what| self.malformed(what))?;
+                let object = Object::with_parts(stored.kind, stored.encoding)
+                    .ok_or_else(|| self.malformed("a value of that form has no parts"))?;
+                let item = Item::boxed(&head_of(&stored, accessed), object);
+                (header.db, item)
+            }
+        };
+        if open_db != header.db {
+            return Err(self.malformed("a piece is of another database than the one before"));
+        }
+        let object = item.object_mut().expect("what has parts is an object");
+        let read = object.read_piece(hasher, rest);
+        read.map_err(|what| self.malformed(what))?;
+        if header.count == 0 {
+            self.open = Some((open_db, item));
+            return Ok(());
+        }
+        if object.is_empty() {
+            return Err(self.malformed("a collection is empty"));
+        }
+        let place = hasher.place(item.key());
+        let keyspace = self.keyspace.as_mut().expect("slices follow the header");
+        let database = keyspace.database_mut(db);
+        let Err(spot) = database.find(hasher, place, item.key()) else {
+            return Err(self.malformed("a key stands twice"));
+        };
+        database.insert(hasher, place, spot, item);
+        self.entries += 1;
+        Ok(())
+    }
+}
+
+fn head_of<'b>(stored: &StoredHead<'b>, accessed: u32) -> Head<'b> {
+    Head {
+        key: stored.key,
+        kind: stored.kind,
+        encoding: stored.encoding,
+        expires_at: stored.expires_at,
+        epoch: 0,
+        accessed,
     }
 }

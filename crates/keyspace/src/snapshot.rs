@@ -7,6 +7,9 @@
 //! removed, a copy where it changes in place. So a write never pays more than one entry, and no
 //! more than the changed part of the data exists twice. A flushed database is set aside whole, and the
 //! walk goes on in it.
+//!
+//! A value made of parts is written piece by piece, over as many steps as it takes. The snapshot has it
+//! frozen meanwhile: a copy that shares its parts, of which a write copies the one that it changes.
 
 use std::collections::VecDeque;
 
@@ -14,10 +17,13 @@ use base::{Db, Slot};
 
 use crate::database::Database;
 use crate::entry::{Entry, Item};
-use crate::hash::Hasher;
+use crate::hasher::Hasher;
 use crate::keyspace::Keyspace;
+use crate::memory::size_class;
+use crate::object::Progress;
 use crate::stream::{
-    END, KEPT, SLICE_BYTES, SliceHeader, StreamHeader, VERSION, WALK, encode_entry,
+    END, KEPT, PIECE, SLICE_BYTES, SliceHeader, StreamHeader, VERSION, WALK, encode_entry,
+    encode_head,
 };
 use crate::table::SPLIT_AT;
 
@@ -35,9 +41,22 @@ pub(crate) struct Snapshot {
     dbs: Vec<Db>,
     position: Position,
     /// Former entries that were not written yet.
-    kept: VecDeque<(Db, Item)>,
+    kept: VecDeque<Kept>,
+    /// The memory of those, and of what is being written in pieces.
     kept_bytes: usize,
     aside: Vec<(Db, Database)>,
+    /// What is being written in pieces: nothing else is written before it is complete.
+    open: Option<(Kept, Progress)>,
+    /// What was written in pieces, to be freed.
+    written: Vec<Item>,
+}
+
+/// An entry as it was when the snapshot began.
+struct Kept {
+    db: Db,
+    item: Item,
+    /// The memory that it takes; what it shares with the keyspace does not count.
+    bytes: usize,
 }
 
 /// Where the walk goes on: at a hash, in the table of a slot and one of `dbs`.
@@ -70,6 +89,12 @@ impl Slice {
         }
     }
 
+    /// Completes a slice that is a piece of an entry, and tells whether it is the last one.
+    fn close_piece(mut self, last: bool, crc: &mut u32, out: &mut Vec<u8>) -> u64 {
+        self.header.count = u32::from(last);
+        self.finish(crc, out)
+    }
+
     fn body_start(&self) -> usize {
         self.start + SliceHeader::BYTES + size_of::<u32>()
     }
@@ -84,11 +109,15 @@ impl Slice {
     }
 
     /// Completes the slice; one without entries leaves nothing.
-    fn close(mut self, crc: &mut u32, out: &mut Vec<u8>) -> u64 {
+    fn close(self, crc: &mut u32, out: &mut Vec<u8>) -> u64 {
         if self.header.count == 0 {
             out.truncate(self.start);
             return 0;
         }
+        self.finish(crc, out)
+    }
+
+    fn finish(mut self, crc: &mut u32, out: &mut Vec<u8>) -> u64 {
         let body_bytes = self.body_bytes(out);
         self.header.body_bytes =
             u32::try_from(body_bytes).expect("a slice is at most one key and value above 32 KiB");
@@ -109,10 +138,25 @@ impl Snapshot {
         entry.epoch() != self.epoch
     }
 
-    /// Takes over the former state of a lacking entry.
+    /// Takes over a lacking entry that the keyspace has no more.
     pub(crate) fn keep(&mut self, db: Db, item: Item) {
-        self.kept_bytes += item.occupied().allocated_bytes();
-        self.kept.push_back((db, item));
+        let bytes = item.occupied().allocated_bytes();
+        self.kept_bytes += bytes;
+        self.kept.push_back(Kept { db, item, bytes });
+    }
+
+    /// Keeps the former state of a lacking entry that is about to change.
+    pub(crate) fn keep_copy(&mut self, db: Db, entry: Entry<'_>) {
+        let kept = Kept::copy_of(db, entry);
+        self.kept_bytes += kept.bytes;
+        self.kept.push_back(kept);
+    }
+
+    /// All that the snapshot keeps of the values, to be freed.
+    fn into_items(self) -> Vec<Item> {
+        let open = self.open.into_iter().map(|(kept, _)| kept);
+        let kept = self.kept.into_iter().chain(open).map(|kept| kept.item);
+        kept.chain(self.written).collect()
     }
 
     /// Takes over a flushed database; gives it back if it holds nothing that is lacking.
@@ -148,19 +192,19 @@ impl Snapshot {
             out.extend_from_slice(&bytes);
             out.extend_from_slice(&self.crc.to_le_bytes());
         }
-        while !self.kept.is_empty() {
-            if out.len() - start >= budget {
-                return false;
-            }
-            self.write_kept(out);
-        }
         let mut passed = 0;
-        while self.position.slot < Slot::COUNT {
+        while self.open.is_some() || !self.kept.is_empty() || self.position.slot < Slot::COUNT {
             if out.len() - start + passed >= budget.max(1) {
                 return false;
             }
-            let room = budget.saturating_sub(out.len() - start + passed);
-            passed += self.walk(databases, hasher, room, out);
+            if self.open.is_some() {
+                self.write_piece(out);
+            } else if !self.kept.is_empty() {
+                self.write_kept(out);
+            } else {
+                let room = budget.saturating_sub(out.len() - start + passed);
+                passed += self.walk(databases, hasher, room, out);
+            }
         }
         let end = SliceHeader::end(self.entries).encode();
         debug_assert_eq!(end[0], END);
@@ -171,17 +215,45 @@ impl Snapshot {
     }
 
     fn write_kept(&mut self, out: &mut Vec<u8>) {
-        let Some(&(db, _)) = self.kept.front() else {
+        let Some(&Kept { db, .. }) = self.kept.front() else {
             return;
         };
         let mut slice = Slice::open(KEPT, db, 0, out);
         while slice.body_bytes(out) < SLICE_BYTES
-            && let Some((_, item)) = self.kept.pop_front_if(|(kept_db, _)| *kept_db == db)
+            && let Some(kept) = self.kept.pop_front_if(|kept| kept.db == db)
         {
-            slice.push(item.occupied(), out);
-            self.kept_bytes -= item.occupied().allocated_bytes();
+            if has_parts(kept.item.occupied()) {
+                self.open = Some((kept, Progress::default()));
+                break;
+            }
+            slice.push(kept.item.occupied(), out);
+            self.kept_bytes -= kept.bytes;
         }
         self.entries += slice.close(&mut self.crc, out);
+    }
+
+    /// Writes the next piece of what is written in pieces.
+    fn write_piece(&mut self, out: &mut Vec<u8>) {
+        let Some((kept, progress)) = &mut self.open else {
+            return;
+        };
+        let entry = kept.item.occupied();
+        let slice = Slice::open(PIECE, kept.db, 0, out);
+        let until = slice.body_start() + SLICE_BYTES;
+        if *progress == Progress::default() {
+            encode_head(entry, out);
+        }
+        let object = entry.object().expect("what has parts is an object");
+        let next = object.write_piece(*progress, until, out);
+        self.entries += slice.close_piece(next.is_none(), &mut self.crc, out);
+        match next {
+            Some(next) => *progress = next,
+            None => {
+                self.kept_bytes -= kept.bytes;
+                self.written
+                    .extend(self.open.take().map(|(kept, _)| kept.item));
+            }
+        }
     }
 
     /// Writes at most one slice of the table at the position, and moves on; gives what passing over
@@ -214,13 +286,21 @@ impl Snapshot {
         let table = database.slot(slot).filter(|table| table.table.len() > 0);
         if let Some(table) = table {
             let mut slice = Slice::open(WALK, db, slot.number(), out);
-            for (_, entry) in table.table.range(hasher, hash, u64::MAX) {
+            for (_, item) in table.table.range(hasher, hash, u64::MAX) {
+                let entry = item.occupied();
                 if slice.body_bytes(out) >= SLICE_BYTES || passed > room {
                     rest = Some(hasher.hash(entry.key()));
                     break;
                 }
                 if entry.epoch() == self.epoch {
                     passed += PASS_BYTES;
+                } else if has_parts(entry) {
+                    entry.set_epoch(self.epoch);
+                    let kept = Kept::copy_of(db, entry);
+                    self.kept_bytes += kept.bytes;
+                    self.open = Some((kept, Progress::default()));
+                    rest = Some(hasher.hash(entry.key()));
+                    break;
                 } else {
                     slice.push(entry, out);
                     entry.set_epoch(self.epoch);
@@ -249,6 +329,22 @@ impl Snapshot {
     }
 }
 
+impl Kept {
+    fn copy_of(db: Db, entry: Entry<'_>) -> Kept {
+        let item = Item::copy_of(entry, &entry.head());
+        let bytes = if has_parts(entry) {
+            size_class(entry.key().len())
+        } else {
+            item.occupied().allocated_bytes()
+        };
+        Kept { db, item, bytes }
+    }
+}
+
+fn has_parts(entry: Entry<'_>) -> bool {
+    entry.object().is_some_and(|object| object.has_parts())
+}
+
 impl Keyspace {
     /// Marks this moment: the snapshot that the following steps write is of the state as it is now.
     ///
@@ -264,7 +360,7 @@ impl Keyspace {
                 .flat_map(|database| database.slots_from(0));
             tables
                 .flat_map(|(_, slot)| slot.table.iter())
-                .for_each(|e| e.set_epoch(self.epoch));
+                .for_each(|item| item.occupied().set_epoch(self.epoch));
             self.stale_epochs = 0;
         }
         self.epoch = self.epoch.wrapping_add(1);
@@ -283,17 +379,21 @@ impl Keyspace {
             kept: VecDeque::new(),
             kept_bytes: 0,
             aside: Vec::new(),
+            open: None,
+            written: Vec::new(),
         }));
     }
 
     /// Appends the next part of the snapshot to `out`, about `budget_bytes` of it: the slice that
-    /// reaches them (32 KiB or one entry) is completed. True when the snapshot is complete, and over.
+    /// reaches them (32 KiB, or a key and one element that is longer) is completed. True when the snapshot is complete, and over.
     ///
     /// # Panics
     /// If no snapshot is running.
     pub fn snapshot_step(&mut self, budget_bytes: usize, out: &mut Vec<u8>) -> bool {
         let snapshot = self.snapshot.as_mut().expect("a snapshot is running");
-        if !snapshot.step(&self.databases, self.hasher, budget_bytes, out) {
+        let complete = snapshot.step(&self.databases, self.hasher, budget_bytes, out);
+        self.discarded.append(&mut snapshot.written);
+        if !complete {
             return false;
         }
         self.stale_epochs = 0;
@@ -304,8 +404,11 @@ impl Keyspace {
     /// Ends the running snapshot, if there is one.
     pub fn abandon_snapshot(&mut self) {
         if let Some(snapshot) = self.snapshot.take() {
+            let mut snapshot = *snapshot;
+            let aside = std::mem::take(&mut snapshot.aside);
             self.leftovers
-                .extend(snapshot.aside.into_iter().map(|(_, database)| database));
+                .extend(aside.into_iter().map(|(_, database)| database));
+            self.discarded.extend(snapshot.into_items());
         }
     }
 

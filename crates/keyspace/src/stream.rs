@@ -9,7 +9,9 @@
 //! key); a slot's slice ends after the entry that fills [`SLICE_BYTES`], and another one continues it. If
 //! nothing is written meanwhile, a snapshot holds only these and its bytes are a function of the state.
 //! Slices of kind [`KEPT`] hold, in no order, entries that were changed or removed before the
-//! walk came to them, as they were when the snapshot began. No key stands in a snapshot twice.
+//! walk came to them, as they were when the snapshot began. Slices of kind [`PIECE`], one right after another, hold
+//! one entry whose value is made of parts; those that the walk meets stand where it meets them. No key
+//! stands in a snapshot twice.
 //!
 //! Slices of other kinds from [`OPTIONAL`] on are of later minor versions and are passed over; so is none
 //! below, which takes another major version.
@@ -18,16 +20,20 @@
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 1 | bits 0 and 1 the encoding (0 int, 1 embstr, 2 raw), bit 7 whether it expires, others 0 |
+//! | 1 | bits 0 to 3 the encoding, bits 4 to 6 the kind, by their numbers; bit 7 whether it expires |
 //! | 8 | `expires_at` in ms, if it expires |
 //! | 1 to 5 | the key's length, LEB128, the shortest form |
 //! | 1 to 5 | the value's length, likewise |
-//! | | the key, the value |
+//! | | the key, the value: the bytes of a string, or a packed collection as it stands in memory |
+//!
+//! The first piece starts with the same without the value and its length. Elements follow, as the object
+//! writes them, and a piece ends after the element that brings it to [`SLICE_BYTES`]. A count of 1 tells the last
+//! piece, the others have 0.
 
 use base::Timestamp;
 
 use crate::entry::Entry;
-use crate::value::Encoding;
+use crate::value::{Encoding, Kind};
 
 /// A walk slice ends with the entry that brings its body to this.
 pub(crate) const SLICE_BYTES: usize = 32 << 10;
@@ -35,6 +41,7 @@ pub(crate) const SLICE_BYTES: usize = 32 << 10;
 pub(crate) const WALK: u8 = 1;
 pub(crate) const KEPT: u8 = 2;
 pub(crate) const END: u8 = 3;
+pub(crate) const PIECE: u8 = 4;
 /// The least kind of a slice that may be passed over by whoever does not know it.
 pub(crate) const OPTIONAL: u8 = 64;
 
@@ -92,9 +99,9 @@ impl StreamHeader {
 ///
 /// | offset | bytes | what | at the end |
 /// | --- | --- | --- | --- |
-/// | 0 | 1 | [`WALK`] or [`KEPT`] | [`END`] |
+/// | 0 | 1 | [`WALK`], [`KEPT`] or [`PIECE`] | [`END`] |
 /// | 1 | 1 | the database | 0 |
-/// | 2 | 2 | the slot; 0 for kept ones | 0 |
+/// | 2 | 2 | the slot; 0 for kept ones and pieces | 0 |
 /// | 4 | 4 | how many entries | how many in all, |
 /// | 8 | 4 | how many bytes they take | in 8 bytes |
 /// | 12 | 4 | CRC | CRC |
@@ -159,20 +166,37 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 const EXPIRES: u8 = 0x80;
 
 /// Appends an entry as it stands in a slice's body.
+///
+/// # Panics
+/// If its value is made of parts.
 pub(crate) fn encode_entry(entry: Entry<'_>, out: &mut Vec<u8>) {
-    let (key, value, expires_at) = (entry.key(), entry.string(), entry.expires_at());
-    out.reserve(19 + key.len() + value.len());
-    out.push(entry.encoding() as u8 | if expires_at.is_some() { EXPIRES } else { 0 });
+    let run = entry.run().expect("what has parts is written in pieces");
+    out.reserve(19 + entry.key().len() + run.len());
+    encode_form(entry, out);
+    encode_length(entry.key().len(), out);
+    encode_length(run.len(), out);
+    out.extend_from_slice(entry.key());
+    out.extend_from_slice(run);
+}
+
+/// Appends what the first piece of an entry starts with.
+pub(crate) fn encode_head(entry: Entry<'_>, out: &mut Vec<u8>) {
+    encode_form(entry, out);
+    encode_length(entry.key().len(), out);
+    out.extend_from_slice(entry.key());
+}
+
+fn encode_form(entry: Entry<'_>, out: &mut Vec<u8>) {
+    let expires_at = entry.expires_at();
+    let form = entry.encoding() as u8 | (entry.kind() as u8) << 4;
+    out.push(form | if expires_at.is_some() { EXPIRES } else { 0 });
     if let Some(at) = expires_at {
         out.extend_from_slice(&at.millis().to_le_bytes());
     }
-    encode_length(key.len(), out);
-    encode_length(value.len(), out);
-    out.extend_from_slice(key);
-    out.extend_from_slice(value);
 }
 
-fn encode_length(len: usize, out: &mut Vec<u8>) {
+/// Appends a length: LEB128, the shortest form.
+pub(crate) fn encode_length(len: usize, out: &mut Vec<u8>) {
     let mut rest = len;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);
@@ -181,51 +205,70 @@ fn encode_length(len: usize, out: &mut Vec<u8>) {
     out.push(rest as u8);
 }
 
-/// An entry as it stands in a slice's body.
-pub(crate) struct StoredEntry<'b> {
+/// An entry as it stands in a slice's body, without its value.
+pub(crate) struct StoredHead<'b> {
+    pub(crate) kind: Kind,
     pub(crate) encoding: Encoding,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) key: &'b [u8],
-    pub(crate) value: &'b [u8],
 }
 
-/// Takes an entry from the start of a body; what is wrong with it if it is none.
-pub(crate) fn decode_entry<'b>(body: &mut &'b [u8]) -> Result<StoredEntry<'b>, &'static str> {
-    let form = take(body, 1)?[0];
-    let encoding = match form & !EXPIRES {
-        0 => Encoding::Int,
-        1 => Encoding::Embstr,
-        2 => Encoding::Raw,
-        _ => return Err("an entry is of no known kind"),
-    };
-    let expires_at = if form & EXPIRES != 0 {
-        Some(Timestamp::from_millis(u64::from_le_bytes(part(
-            take(body, 8)?,
-            0,
-        ))))
-    } else {
-        None
-    };
+/// Takes an entry and its value from the start of a body; what is wrong with it if it is none.
+pub(crate) fn decode_entry<'b>(
+    body: &mut &'b [u8],
+) -> Result<(StoredHead<'b>, &'b [u8]), &'static str> {
+    let (kind, encoding, expires_at) = decode_form(body)?;
     let (key_len, value_len) = (decode_length(body)?, decode_length(body)?);
     let key = take(body, key_len)?;
     let value = take(body, value_len)?;
-    if !encoding.allows(value) {
+    if !encoding.allows(kind, value) {
         return Err("a value does not fit its encoding");
     }
-    Ok(StoredEntry {
+    let head = StoredHead {
+        kind,
         encoding,
         expires_at,
         key,
-        value,
+    };
+    Ok((head, value))
+}
+
+/// Takes what the first piece of an entry starts with; what is wrong with it if it is none.
+pub(crate) fn decode_head<'b>(body: &mut &'b [u8]) -> Result<StoredHead<'b>, &'static str> {
+    let (kind, encoding, expires_at) = decode_form(body)?;
+    let key_len = decode_length(body)?;
+    Ok(StoredHead {
+        kind,
+        encoding,
+        expires_at,
+        key: take(body, key_len)?,
     })
 }
 
-fn take<'b>(body: &mut &'b [u8], len: usize) -> Result<&'b [u8], &'static str> {
+fn decode_form(body: &mut &[u8]) -> Result<(Kind, Encoding, Option<Timestamp>), &'static str> {
+    let form = take(body, 1)?[0];
+    let kind = Kind::of_number((form & !EXPIRES) >> 4);
+    let encoding = Encoding::of_number(form & 0x0f);
+    let (Some(kind), Some(encoding)) = (kind, encoding) else {
+        return Err("an entry is of no known kind");
+    };
+    let expires_at = if form & EXPIRES != 0 {
+        let millis = u64::from_le_bytes(part(take(body, 8)?, 0));
+        Some(Timestamp::from_millis(millis))
+    } else {
+        None
+    };
+    Ok((kind, encoding, expires_at))
+}
+
+/// Takes that many bytes from the front.
+pub(crate) fn take<'b>(body: &mut &'b [u8], len: usize) -> Result<&'b [u8], &'static str> {
     body.split_off(..len)
         .ok_or("an entry goes beyond its slice")
 }
 
-fn decode_length(body: &mut &[u8]) -> Result<usize, &'static str> {
+/// Takes a length from the front.
+pub(crate) fn decode_length(body: &mut &[u8]) -> Result<usize, &'static str> {
     let mut len = 0_u64;
     for shift in (0..35).step_by(7) {
         let byte = take(body, 1)?[0];

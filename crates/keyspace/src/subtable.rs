@@ -9,15 +9,15 @@
 use std::cmp::Ordering;
 use std::mem;
 
-use crate::entry::Item;
-use crate::hash::Hasher;
+use crate::hasher::Hasher;
 use crate::memory::size_class;
+use crate::places::{Placed, Places};
 use crate::prefetch::prefetch;
 
 /// A run of places in hash order; see the module.
-#[derive(Default)]
-pub(crate) struct Subtable {
-    items: Box<[Item]>,
+#[derive(Clone, Default)]
+pub(crate) struct Subtable<P> {
+    items: P,
     len: u32,
     /// How many of the hash's first bits all entries share; the tag is the 16 bits after them.
     depth: u32,
@@ -26,6 +26,12 @@ pub(crate) struct Subtable {
 /// Up to this many places stand in one cache line: all have the first place as their home, and all
 /// may be taken.
 const DENSE: usize = 8;
+
+/// So many places are counted together.
+const COUNTED_AT_ONCE: usize = 64;
+
+/// A place is one word.
+const PLACE_BYTES: usize = 8;
 
 fn homes(total: usize) -> usize {
     if total <= DENSE {
@@ -46,19 +52,19 @@ fn limit(total: usize) -> usize {
 
 /// The next larger number of places whose memory the allocator has a size class for.
 fn next_total(total: usize) -> usize {
-    size_class(total * size_of::<Item>() + 1) / size_of::<Item>()
+    size_class(total * PLACE_BYTES + 1) / PLACE_BYTES
 }
 
 /// The least number of places for that many entries.
 fn total_for(len: usize) -> usize {
-    let mut total = size_class(len * size_of::<Item>()) / size_of::<Item>();
+    let mut total = size_class(len * PLACE_BYTES) / PLACE_BYTES;
     while limit(total) < len {
         total = next_total(total);
     }
     total
 }
 
-impl Subtable {
+impl<P: Places> Subtable<P> {
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
@@ -69,7 +75,7 @@ impl Subtable {
 
     /// The memory of the places.
     pub(crate) fn bytes(&self) -> usize {
-        size_class(size_of_val::<[Item]>(&self.items))
+        self.items.bytes()
     }
 
     /// The 16 bits of a hash by which this table is ordered first.
@@ -81,12 +87,12 @@ impl Subtable {
         (usize::from(tag) * homes(self.items.len())) >> 16
     }
 
-    pub(crate) fn item(&self, at: usize) -> &Item {
+    pub(crate) fn item(&self, at: usize) -> &P::Item {
         &self.items[at]
     }
 
-    pub(crate) fn item_mut(&mut self, at: usize) -> &mut Item {
-        &mut self.items[at]
+    pub(crate) fn item_mut(&mut self, at: usize) -> &mut P::Item {
+        &mut self.items.own()[at]
     }
 
     /// Asks for the memory that a search for this hash begins with.
@@ -97,7 +103,7 @@ impl Subtable {
     }
 
     /// The first item whose tag is that of this hash.
-    pub(crate) fn candidate(&self, hash: u64) -> Option<&Item> {
+    pub(crate) fn candidate(&self, hash: u64) -> Option<&P::Item> {
         let tag = self.tag(hash);
         let mut items = self.items.get(self.home(tag)..)?.iter();
         items
@@ -117,7 +123,7 @@ impl Subtable {
                 Ordering::Less => {}
                 Ordering::Greater => return Err(home + offset),
                 Ordering::Equal => {
-                    let found = item.occupied().key();
+                    let found = item.key();
                     if found == key {
                         return Ok(home + offset);
                     }
@@ -131,28 +137,35 @@ impl Subtable {
     }
 
     /// Puts an absent key at the place that [`Subtable::search`] gave for it; where it is now.
-    pub(crate) fn insert(&mut self, hasher: Hasher, hash: u64, at: usize, mut item: Item) -> usize {
+    pub(crate) fn insert(
+        &mut self,
+        hasher: Hasher,
+        hash: u64,
+        at: usize,
+        mut item: P::Item,
+    ) -> usize {
         item.set_tag(self.tag(hash));
         let mut at = at;
         let gap = loop {
             if self.len() < limit(self.items.len())
-                && let Some(offset) = self.items[at..].iter().position(Item::is_empty)
+                && let Some(offset) = self.items[at..].iter().position(P::Item::is_empty)
             {
                 break at + offset;
             }
             self.rebuild(next_total(self.items.len()));
             at = self
-                .search(hasher, hash, item.occupied().key())
+                .search(hasher, hash, item.key())
                 .expect_err("the key that is inserted is absent");
         };
-        self.items[at..=gap].rotate_right(1);
-        self.items[at] = item;
+        let items = self.items.own();
+        items[at..=gap].rotate_right(1);
+        items[at] = item;
         self.len += 1;
         at
     }
 
     /// Takes out the entry at a place; those after it close up.
-    pub(crate) fn remove(&mut self, at: usize) -> Item {
+    pub(crate) fn remove(&mut self, at: usize) -> P::Item {
         let homes = homes(self.items.len());
         let displaced = self.items[at + 1..]
             .iter()
@@ -161,15 +174,16 @@ impl Subtable {
                 !item.is_empty() && (usize::from(item.tag()) * homes) >> 16 <= at + offset
             })
             .count();
-        self.items[at..=at + displaced].rotate_left(1);
+        let items = self.items.own();
+        items[at..=at + displaced].rotate_left(1);
         self.len -= 1;
-        mem::replace(&mut self.items[at + displaced], Item::EMPTY)
+        mem::replace(&mut items[at + displaced], P::Item::EMPTY)
     }
 
     /// Gives memory back when most places are empty.
     pub(crate) fn shrink_if_sparse(&mut self) {
         if self.len == 0 {
-            self.items = Box::default();
+            self.items = P::default();
         } else if self.len() * 5 < self.items.len() * 2 && self.items.len() > 2 {
             self.rebuild(total_for(self.len() + self.len() / 4));
         }
@@ -188,16 +202,16 @@ impl Subtable {
             self.items
                 .iter()
                 .filter(|item| !item.is_empty())
-                .map(Item::tag)
+                .map(P::Item::tag)
         };
         let total = total_that_fits(total, tags);
-        self.items = placed(total, mem::take(&mut self.items));
+        self.items = placed(total, mem::take(&mut self.items).into_items());
     }
 
     /// A table of items that are in order and tagged for `depth`.
-    fn from_sorted(depth: u32, items: Vec<Item>) -> Subtable {
+    fn from_sorted(depth: u32, items: Vec<P::Item>) -> Subtable<P> {
         let total = total_for(items.len() + items.len() / 8);
-        let total = total_that_fits(total, || items.iter().map(Item::tag));
+        let total = total_that_fits(total, || items.iter().map(P::Item::tag));
         let len = u32::try_from(items.len()).expect("a subtable has fewer than 2^32 entries");
         Subtable {
             items: placed(total, items),
@@ -207,12 +221,17 @@ impl Subtable {
     }
 
     /// Parts the entries by the first bit of the hash that they do not all share.
-    pub(crate) fn split(self, hasher: Hasher) -> (Subtable, Subtable) {
+    pub(crate) fn split(self, hasher: Hasher) -> (Subtable<P>, Subtable<P>) {
         let depth = self.depth + 1;
         let mut halves = [Vec::new(), Vec::new()];
-        for mut item in self.items.into_iter().filter(|item| !item.is_empty()) {
+        for mut item in self
+            .items
+            .into_items()
+            .into_iter()
+            .filter(|item| !item.is_empty())
+        {
             let half = usize::from(item.tag() >> 15);
-            item.set_tag(((hasher.hash(item.occupied().key()) << depth) >> 48) as u16);
+            item.set_tag(((hasher.hash(item.key()) << depth) >> 48) as u16);
             halves[half].push(item);
         }
         let [left, right] = halves;
@@ -223,11 +242,16 @@ impl Subtable {
     }
 
     /// Undoes a split.
-    pub(crate) fn merge(left: Subtable, right: Subtable) -> Subtable {
+    pub(crate) fn merge(left: Subtable<P>, right: Subtable<P>) -> Subtable<P> {
         let depth = left.depth - 1;
         let mut items = Vec::with_capacity(left.len() + right.len());
         for (half, table) in [(0, left), (1 << 15, right)] {
-            for mut item in table.items.into_iter().filter(|item| !item.is_empty()) {
+            for mut item in table
+                .items
+                .into_items()
+                .into_iter()
+                .filter(|item| !item.is_empty())
+            {
                 item.set_tag(half | item.tag() >> 1);
                 items.push(item);
             }
@@ -236,7 +260,7 @@ impl Subtable {
     }
 
     /// The entries with tags from `low` to `high`, and where they are, in order.
-    pub(crate) fn tagged(&self, low: u16, high: u16) -> impl Iterator<Item = (usize, &Item)> {
+    pub(crate) fn tagged(&self, low: u16, high: u16) -> impl Iterator<Item = (usize, &P::Item)> {
         let home = self.home(low);
         let rest = self.items[home..].iter().enumerate();
         rest.filter(|(_, item)| !item.is_empty())
@@ -245,13 +269,25 @@ impl Subtable {
             .map(move |(offset, item)| (home + offset, item))
     }
 
+    /// What stands at a place and after it, and where it is.
+    pub(crate) fn iter_from(&self, at: usize) -> impl Iterator<Item = (usize, &P::Item)> {
+        let items = self.items.iter().enumerate().skip(at);
+        items.filter(|(_, item)| !item.is_empty())
+    }
+
     /// The entry with that number in the order.
-    pub(crate) fn nth(&self, index: usize) -> Option<(usize, &Item)> {
-        self.items
-            .iter()
-            .enumerate()
-            .filter(|(_, item)| !item.is_empty())
-            .nth(index)
+    pub(crate) fn nth(&self, index: usize) -> Option<(usize, &P::Item)> {
+        let (mut index, mut start) = (index, 0);
+        // Counting a whole run has no branches, so most of the way is short.
+        for run in self.items.chunks(COUNTED_AT_ONCE) {
+            let occupied = run.iter().filter(|item| !item.is_empty()).count();
+            if index < occupied {
+                break;
+            }
+            index -= occupied;
+            start += run.len();
+        }
+        self.iter_from(start).nth(index)
     }
 
     /// Asserts what the module states.
@@ -264,7 +300,7 @@ impl Subtable {
                 continue;
             }
             len += 1;
-            let key = item.occupied().key();
+            let key = item.key();
             let hash = hasher.hash(key);
             assert_eq!(item.tag(), self.tag(hash), "the tag is that of the hash");
             let home = self.home(item.tag());
@@ -300,9 +336,9 @@ fn total_that_fits<T: Iterator<Item = u16>>(mut total: usize, tags: impl Fn() ->
 }
 
 /// Puts items that are in order at their places among `total`.
-fn placed(total: usize, items: impl IntoIterator<Item = Item>) -> Box<[Item]> {
-    let mut places: Vec<Item> = Vec::new();
-    places.resize_with(total, || Item::EMPTY);
+fn placed<P: Places>(total: usize, items: Vec<P::Item>) -> P {
+    let mut places: Vec<P::Item> = Vec::new();
+    places.resize_with(total, || P::Item::EMPTY);
     let homes = homes(total);
     let mut next = 0;
     for item in items.into_iter().filter(|item| !item.is_empty()) {
@@ -310,5 +346,5 @@ fn placed(total: usize, items: impl IntoIterator<Item = Item>) -> Box<[Item]> {
         places[at] = item;
         next = at + 1;
     }
-    places.into_boxed_slice()
+    P::of(places)
 }

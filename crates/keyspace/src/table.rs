@@ -1,4 +1,5 @@
-//! The table of one slot and database: extendible hashing over ordered subtables.
+//! A table: extendible hashing over ordered subtables. One holds the entries of a slot and database;
+//! another the elements of a large hash or set.
 //!
 //! A subtable that reaches [`SPLIT_AT`] entries is parted by the next bit of the hash, so that no
 //! change of size ever moves more than that many, even where one hash tag holds millions of keys.
@@ -11,9 +12,9 @@ mod tests;
 
 use std::iter;
 
-use crate::entry::{Entry, Item};
-use crate::hash::Hasher;
+use crate::hasher::Hasher;
 use crate::memory::size_class;
+use crate::places::{Placed, Places};
 use crate::subtable::Subtable;
 
 /// A subtable of this many entries is parted before it takes another.
@@ -30,21 +31,23 @@ const PREFIXES_PER_SUBTABLE: usize = 16;
 const MAX_DEPTH: u32 = 32;
 
 /// See the module.
-pub(crate) enum Table {
-    One(Subtable),
-    Many(Box<Directory>),
+#[derive(Clone)]
+pub(crate) enum Table<P> {
+    One(Subtable<P>),
+    Many(Box<Directory<P>>),
 }
 
 // Together with the index of expiries, a slot takes 32 bytes.
-const _: () = assert!(size_of::<Table>() == 24);
+const _: () = assert!(size_of::<Table<Box<[u64]>>>() == 24);
 
 /// The subtables of a large table.
-pub(crate) struct Directory {
+#[derive(Clone)]
+pub(crate) struct Directory<P> {
     depth: u32,
     /// For each prefix of `depth` bits, the number of its subtable.
     index: Vec<u32>,
     /// In the order of their prefixes.
-    parts: Vec<Subtable>,
+    parts: Vec<Subtable<P>>,
     len: usize,
     /// The memory of the subtables.
     bytes: usize,
@@ -67,13 +70,13 @@ impl Spot {
     }
 }
 
-impl Default for Table {
-    fn default() -> Table {
+impl<P: Default> Default for Table<P> {
+    fn default() -> Table<P> {
         Table::One(Subtable::default())
     }
 }
 
-impl Table {
+impl<P: Places> Table<P> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Table::One(part) => part.len(),
@@ -87,14 +90,14 @@ impl Table {
             Table::One(part) => part.bytes(),
             Table::Many(directory) => {
                 directory.bytes
-                    + size_class(size_of::<Directory>())
+                    + size_class(size_of::<Directory<P>>())
                     + size_class(directory.index.capacity() * size_of::<u32>())
-                    + size_class(directory.parts.capacity() * size_of::<Subtable>())
+                    + size_class(directory.parts.capacity() * size_of::<Subtable<P>>())
             }
         }
     }
 
-    fn parts(&self) -> &[Subtable] {
+    fn parts(&self) -> &[Subtable<P>] {
         match self {
             Table::One(part) => std::slice::from_ref(part),
             Table::Many(directory) => &directory.parts,
@@ -108,7 +111,7 @@ impl Table {
         }
     }
 
-    fn part_mut(&mut self, part: u32) -> &mut Subtable {
+    fn part_mut(&mut self, part: u32) -> &mut Subtable<P> {
         match self {
             Table::One(only) => only,
             Table::Many(directory) => &mut directory.parts[part as usize],
@@ -116,7 +119,7 @@ impl Table {
     }
 
     /// Changes one subtable and keeps the sums.
-    fn change<R>(&mut self, part: u32, change: impl FnOnce(&mut Subtable) -> R) -> R {
+    fn change<R>(&mut self, part: u32, change: impl FnOnce(&mut Subtable<P>) -> R) -> R {
         match self {
             Table::One(only) => change(only),
             Table::Many(directory) => {
@@ -145,24 +148,24 @@ impl Table {
     }
 
     /// The first item that may be the one of this hash.
-    pub(crate) fn candidate(&self, hash: u64) -> Option<&Item> {
+    pub(crate) fn candidate(&self, hash: u64) -> Option<&P::Item> {
         self.parts()[self.part_of(hash)].candidate(hash)
     }
 
-    pub(crate) fn item(&self, spot: Spot) -> &Item {
+    pub(crate) fn item(&self, spot: Spot) -> &P::Item {
         self.parts()[spot.part as usize].item(spot.at as usize)
     }
 
-    pub(crate) fn item_mut(&mut self, spot: Spot) -> &mut Item {
+    pub(crate) fn item_mut(&mut self, spot: Spot) -> &mut P::Item {
         self.part_mut(spot.part).item_mut(spot.at as usize)
     }
 
     /// Puts an absent key at the spot that [`Table::find`] gave for it.
-    pub(crate) fn insert(&mut self, hasher: Hasher, hash: u64, spot: Spot, item: Item) {
+    pub(crate) fn insert(&mut self, hasher: Hasher, hash: u64, spot: Spot, item: P::Item) {
         let mut spot = spot;
         while self.parts()[spot.part as usize].len() >= SPLIT_AT && self.split(hasher, hash) {
             spot = self
-                .find(hasher, hash, item.occupied().key())
+                .find(hasher, hash, item.key())
                 .expect_err("the key that is inserted is absent");
         }
         self.change(spot.part, |part| {
@@ -171,7 +174,7 @@ impl Table {
     }
 
     /// Takes out an entry, whose hash the caller knows.
-    pub(crate) fn remove(&mut self, spot: Spot, hash: u64) -> Item {
+    pub(crate) fn remove(&mut self, spot: Spot, hash: u64) -> P::Item {
         let item = self.change(spot.part, |part| {
             let item = part.remove(spot.at as usize);
             part.shrink_if_sparse();
@@ -182,7 +185,7 @@ impl Table {
     }
 
     /// Takes out the last subtable of a table that will not be searched any more.
-    pub(crate) fn pop_part(&mut self) -> Subtable {
+    pub(crate) fn pop_part(&mut self) -> Subtable<P> {
         match self {
             Table::One(part) => std::mem::take(part),
             Table::Many(directory) => {
@@ -230,13 +233,13 @@ impl Table {
         }
     }
 
-    /// The entries with hashes from `low` to `high`, and where they are, in the order of (hash, key).
+    /// What has hashes from `low` to `high`, and where they are, in the order of (hash, key).
     pub(crate) fn range(
         &self,
         hasher: Hasher,
         low: u64,
         high: u64,
-    ) -> impl Iterator<Item = (Spot, Entry<'_>)> {
+    ) -> impl Iterator<Item = (Spot, &P::Item)> {
         let (first, last) = (self.part_of(low), self.part_of(high));
         let parts = self.parts()[first..=last].iter().enumerate();
         parts.flat_map(move |(offset, part)| {
@@ -249,29 +252,42 @@ impl Table {
             };
             part.tagged(low_tag, high_tag)
                 .filter_map(move |(at, item)| {
-                    let entry = item.occupied();
                     // Only next to the bounds do the 16 bits of the tag not decide.
                     let within = (low_tag < item.tag() && item.tag() < high_tag)
-                        || (low..=high).contains(&hasher.hash(entry.key()));
-                    within.then_some((Spot::new(number, at), entry))
+                        || (low..=high).contains(&hasher.hash(item.key()));
+                    within.then_some((Spot::new(number, at), item))
                 })
         })
     }
 
     /// All entries in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &P::Item> {
         self.parts()
             .iter()
             .flat_map(|part| part.tagged(0, u16::MAX))
-            .map(|(_, i)| i.occupied())
+            .map(|(_, item)| item)
+    }
+
+    /// What stands at a place and after it, with the places: those of part and offset.
+    pub(crate) fn iter_from(
+        &self,
+        (part, at): (usize, usize),
+    ) -> impl Iterator<Item = ((usize, usize), &P::Item)> {
+        let parts = self.parts().iter().enumerate().skip(part);
+        parts.flat_map(move |(number, subtable)| {
+            let from = if number == part { at } else { 0 };
+            subtable
+                .iter_from(from)
+                .map(move |(at, item)| ((number, at), item))
+        })
     }
 
     /// The entry with that number in the order.
-    pub(crate) fn nth(&self, index: usize) -> Option<Entry<'_>> {
+    pub(crate) fn nth(&self, index: usize) -> Option<&P::Item> {
         let mut index = index;
         for part in self.parts() {
             if index < part.len() {
-                return part.nth(index).map(|(_, item)| item.occupied());
+                return part.nth(index).map(|(_, item)| item);
             }
             index -= part.len();
         }
@@ -309,7 +325,7 @@ impl Table {
                     .all(|&i| i as usize == number)
             );
             for (_, item) in part.tagged(0, u16::MAX) {
-                let hash = hasher.hash(item.occupied().key());
+                let hash = hasher.hash(item.key());
                 assert_eq!(
                     directory.part_of(hash),
                     number,
@@ -322,7 +338,7 @@ impl Table {
     }
 }
 
-impl Directory {
+impl<P: Places> Directory<P> {
     fn part_of(&self, hash: u64) -> usize {
         // In two steps, for a shift by 64 is none.
         let prefix = (hash >> 1) >> (63 - self.depth);

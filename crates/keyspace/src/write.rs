@@ -3,11 +3,12 @@
 
 use base::{Db, Slot, Timestamp};
 
-use crate::entry::{Head, Item, seconds_of};
-use crate::hash::Place;
+use crate::entry::{Entry, Head, Item, seconds_of};
+use crate::hasher::Place;
 use crate::keyspace::{Discarded, Keyspace};
+use crate::places::Placed;
 use crate::table::Spot;
-use crate::value::{Encoding, Expiry};
+use crate::value::{Encoding, Expiry, Kind, WrongKind};
 
 impl Keyspace {
     /// Sets a key to a string.
@@ -21,6 +22,7 @@ impl Keyspace {
         let place = self.hasher.place(key);
         let mut head = Head {
             key,
+            kind: Kind::String,
             encoding: Encoding::of(value),
             expires_at: match expiry {
                 Expiry::At(at) => Some(at),
@@ -30,72 +32,101 @@ impl Keyspace {
             accessed: seconds_of(self.stamp),
         };
         let stamp = self.stamp;
-        let snapshot = self.snapshot.as_mut();
+        let snapshot = self.snapshot.as_ref();
         let database = &mut self.databases[usize::from(db.number())];
         match database.find(self.hasher, place, key) {
             Err(spot) => {
                 database.insert(self.hasher, place, spot, Item::string(&head, value));
             }
-            Ok(spot) => database.update(self.hasher, place, spot, |item| {
-                if expiry == Expiry::Keep {
-                    head.expires_at = item.occupied().expires_at().filter(|&at| at > stamp);
-                }
-                match snapshot {
-                    Some(snapshot) if snapshot.lacks(item.occupied()) => {
+            Ok(spot) => {
+                let old = database.update(self.hasher, place, spot, |item| {
+                    let entry = item.occupied();
+                    if expiry == Expiry::Keep {
+                        head.expires_at = entry.expires_at().filter(|&at| at > stamp);
+                    }
+                    let lacking = snapshot.is_some_and(|snapshot| snapshot.lacks(entry));
+                    // A large string is written over, and what is shorter gives little back.
+                    let freed = is_large(entry)
+                        && entry.string().is_none_or(|old| {
+                            old.len().saturating_sub(value.len()) > RUN_FREED_AT_ONCE_BYTES
+                        });
+                    if lacking || freed {
                         let mut new = Item::string(&head, value);
                         new.set_tag(item.tag());
-                        snapshot.keep(db, std::mem::replace(item, new));
+                        Some(std::mem::replace(item, new))
+                    } else {
+                        item.set_string(value, &head);
+                        None
                     }
-                    _ => item.set_string(value, &head),
+                });
+                if let Some(old) = old {
+                    self.keep_or_drop(db, old);
                 }
-            }),
+            }
         }
     }
 
     /// Appends to a string, which is made if the key is absent; its new length. Repeated, it costs
     /// amortised what is appended.
     ///
+    /// # Errors
+    /// When the key holds no string.
+    ///
     /// # Panics
     /// If the string would be 4 GiB or longer.
-    pub fn append(&mut self, db: Db, key: &[u8], tail: &[u8]) -> usize {
+    pub fn append(&mut self, db: Db, key: &[u8], tail: &[u8]) -> Result<usize, WrongKind> {
         let place = self.hasher.place(key);
-        match self.find_live(db, place, key) {
-            Some(spot) => self.change(db, place, spot, |item| {
-                let old_len = item.occupied().string().len();
-                let string = item.string_mut(old_len + tail.len());
-                string[old_len..].copy_from_slice(tail);
-                string.len()
-            }),
-            None => {
-                self.set(db, key, tail, Expiry::Clear);
-                tail.len()
-            }
-        }
+        let Some(spot) = self.find_live(db, place, key) else {
+            self.set(db, key, tail, Expiry::Clear);
+            return Ok(tail.len());
+        };
+        let string = self.database(db).item(place, spot).occupied().string();
+        let old_len = string.ok_or(WrongKind)?.len();
+        Ok(self.change(db, place, spot, |item| {
+            let string = item.string_mut(old_len + tail.len());
+            string[old_len..].copy_from_slice(tail);
+            string.len()
+        }))
     }
 
     /// Writes over a part of a string, which is made if the key is absent and filled up with zeros
     /// before `offset`; its new length. No bytes change nothing.
     ///
+    /// # Errors
+    /// When the key holds no string.
+    ///
     /// # Panics
     /// If the string would be 4 GiB or longer.
-    pub fn set_range(&mut self, db: Db, key: &[u8], offset: usize, bytes: &[u8]) -> usize {
+    pub fn set_range(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<usize, WrongKind> {
         let place = self.hasher.place(key);
         let found = self.find_live(db, place, key);
+        let old_len = match found {
+            Some(spot) => {
+                let string = self.database(db).item(place, spot).occupied().string();
+                string.ok_or(WrongKind)?.len()
+            }
+            None => 0,
+        };
         if bytes.is_empty() {
-            let database = self.database(db);
-            return found.map_or(0, |at| database.item(place, at).occupied().string().len());
+            return Ok(old_len);
         }
         let spot = found.unwrap_or_else(|| {
             self.set(db, key, b"", Expiry::Clear);
             let spot = self.database(db).find(self.hasher, place, key);
             spot.expect("the key was set just now")
         });
-        self.change(db, place, spot, |item| {
+        Ok(self.change(db, place, spot, |item| {
             let end = offset + bytes.len();
             let string = item.string_mut(end);
             string[offset..end].copy_from_slice(bytes);
             string.len()
-        })
+        }))
     }
 
     /// Removes a key; false when it is absent.
@@ -138,7 +169,7 @@ impl Keyspace {
         if let Some(snapshot) = &mut self.snapshot
             && snapshot.lacks(item.occupied())
         {
-            snapshot.keep(db, item.duplicate());
+            snapshot.keep_copy(db, item.occupied());
         }
         let item = item.renamed(to);
         item.occupied().set_epoch(self.epoch);
@@ -178,6 +209,7 @@ impl Keyspace {
         };
         Discarded {
             _databases: database.into_iter().collect(),
+            ..Discarded::default()
         }
     }
 
@@ -189,6 +221,7 @@ impl Keyspace {
         }
         Discarded {
             _databases: databases,
+            ..Discarded::default()
         }
     }
 
@@ -220,7 +253,7 @@ impl Keyspace {
     }
 
     /// Where a live key is; an expired one is dropped.
-    fn find_live(&mut self, db: Db, place: Place, key: &[u8]) -> Option<Spot> {
+    pub(crate) fn find_live(&mut self, db: Db, place: Place, key: &[u8]) -> Option<Spot> {
         let spot = self.database(db).find(self.hasher, place, key).ok()?;
         if self
             .database(db)
@@ -235,7 +268,7 @@ impl Keyspace {
     }
 
     /// Changes an entry in place, of which a running snapshot gets a copy first if it lacks it.
-    fn change<R>(
+    pub(crate) fn change<R>(
         &mut self,
         db: Db,
         place: Place,
@@ -249,7 +282,7 @@ impl Keyspace {
             if let Some(snapshot) = snapshot
                 && snapshot.lacks(item.occupied())
             {
-                snapshot.keep(db, item.duplicate());
+                snapshot.keep_copy(db, item.occupied());
             }
             let result = change(item);
             item.occupied().set_epoch(epoch);
@@ -273,18 +306,38 @@ impl Keyspace {
     }
 
     /// Removes an entry.
-    fn discard(&mut self, db: Db, place: Place, spot: Spot) {
+    pub(crate) fn discard(&mut self, db: Db, place: Place, spot: Spot) {
         let database = &mut self.databases[usize::from(db.number())];
         let item = database.remove(self.hasher, place, spot);
         self.keep_or_drop(db, item);
     }
 
-    /// Drops an item, unless a running snapshot lacks it.
+    /// Drops an item, unless a running snapshot lacks it. A large one is left to
+    /// [`Keyspace::take_discarded`].
     fn keep_or_drop(&mut self, db: Db, item: Item) {
         if let Some(snapshot) = &mut self.snapshot
             && snapshot.lacks(item.occupied())
         {
             snapshot.keep(db, item);
+        } else if is_large(item.occupied()) {
+            self.discarded.push(item);
         }
     }
+}
+
+/// A collection of more memory is not freed on the way.
+const FREED_AT_ONCE_BYTES: usize = 64 << 10;
+/// Nor is a single run of bytes that is longer.
+const RUN_FREED_AT_ONCE_BYTES: usize = 4 << 20;
+
+/// Whether freeing a value takes so long that others would notice.
+fn is_large(entry: Entry<'_>) -> bool {
+    entry.object().is_some_and(|object| {
+        let most = if object.has_parts() {
+            FREED_AT_ONCE_BYTES
+        } else {
+            RUN_FREED_AT_ONCE_BYTES
+        };
+        object.memory_bytes() > most
+    })
 }

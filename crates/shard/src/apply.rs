@@ -63,6 +63,7 @@ pub(crate) fn apply_batch(
         batch.apply_next(keyspace, effects);
     }
     keyspace.sweep(SWEEP_LIMIT);
+    effects.discarded.extend(keyspace.take_discarded());
 }
 
 /// The commands of an entry that are still to run.

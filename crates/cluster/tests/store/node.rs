@@ -153,7 +153,7 @@ impl Node {
             let keyspace = self.store.read(shard).unwrap();
             for db in Db::all() {
                 keyspace.for_each(db, keyspace.stamp(), &mut |entry| {
-                    let (key, value) = (entry.key().to_vec(), entry.string().to_vec());
+                    let (key, value) = (entry.key().to_vec(), entry.string().unwrap().to_vec());
                     stored.push((shard, db, key, value, entry.expires_at()));
                 });
             }
@@ -167,7 +167,7 @@ impl Node {
         let keyspace = self.store.read_for_status(0).unwrap();
         let entry = keyspace.get(Db::default(), key.as_bytes(), keyspace.stamp());
         entry.map_or(0, |entry| {
-            std::str::from_utf8(entry.string())
+            std::str::from_utf8(entry.string().unwrap())
                 .unwrap()
                 .parse()
                 .unwrap()

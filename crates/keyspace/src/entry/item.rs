@@ -11,21 +11,25 @@ use std::sync::atomic::{AtomicU8, AtomicU32};
 
 use base::Timestamp;
 
-use super::{BOXED, EXPIRING, Entry, HEADER, Head, Header, LONG_KEY, Object};
+use super::{BOXED, EXPIRING, Entry, HEADER, Head, Header, LONG_KEY};
 use crate::memory::size_class;
+use crate::object::Object;
+use crate::places::Placed;
 use crate::prefetch::prefetch;
-use crate::value::Encoding;
+use crate::value::{Encoding, Kind};
 
 /// A value that APPEND or SETRANGE lengthens beyond this gets an allocation of its own, which grows
 /// in proportion; up to this the entry is written anew, which costs no more than a constant.
 const GROWN_INLINE_BYTES: usize = 128;
 
 /// A longer value stands in an allocation of its own.
-const INLINE_BYTES: usize = 16 << 10;
+pub(super) const INLINE_BYTES: usize = 16 << 10;
 
-enum Body<'a> {
+pub(super) enum Body<'a> {
     /// These bytes, and zeros up to that length.
     Inline(&'a [u8], usize),
+    /// These runs of bytes, one after another.
+    Joined([&'a [u8]; 3]),
     Boxed(Box<Object>),
 }
 
@@ -37,9 +41,28 @@ pub(crate) struct Item(u64);
 const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
 
-impl Item {
-    pub(crate) const EMPTY: Item = Item(0);
+impl Placed for Item {
+    const EMPTY: Item = Item(0);
 
+    fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+
+    fn tag(&self) -> u16 {
+        (self.0 >> ADDRESS_BITS) as u16
+    }
+
+    fn set_tag(&mut self, tag: u16) {
+        debug_assert!(!self.is_empty());
+        self.0 = u64::from(tag) << ADDRESS_BITS | self.0 & ADDRESS_MASK;
+    }
+
+    fn key(&self) -> &[u8] {
+        self.occupied().key()
+    }
+}
+
+impl Item {
     /// Asks for the memory of the entry, as far as a small one reaches.
     pub(crate) fn prefetch(&self) {
         let entry = (self.0 & ADDRESS_MASK) as usize as *const u8;
@@ -59,16 +82,31 @@ impl Item {
         }
     }
 
-    fn build(head: &Head<'_>, body: Body<'_>) -> Item {
+    /// An entry of a packed collection, with tag 0.
+    pub(crate) fn packed(head: &Head<'_>, run: &[u8]) -> Item {
+        if run.len() > INLINE_BYTES {
+            Item::build(head, Body::Boxed(Box::new(Object::Packed(run.to_vec()))))
+        } else {
+            Item::build(head, Body::Inline(run, run.len()))
+        }
+    }
+
+    /// An entry of an object, with tag 0.
+    pub(crate) fn boxed(head: &Head<'_>, object: Object) -> Item {
+        Item::build(head, Body::Boxed(Box::new(object)))
+    }
+
+    pub(super) fn build(head: &Head<'_>, body: Body<'_>) -> Item {
         let key_len = u32::try_from(head.key.len()).expect("keys are shorter than 4 GiB");
         let short_key = u8::try_from(key_len).ok().filter(|&len| len != LONG_KEY);
         let value_len = match &body {
             Body::Inline(value, len) => *len.max(&value.len()),
+            Body::Joined(runs) => runs.iter().map(|run| run.len()).sum(),
             Body::Boxed(_) => size_of::<*mut Object>(),
         };
         let expiring = head.expires_at.is_some();
         let header = Header {
-            form: head.encoding as u8,
+            form: form(head.kind, head.encoding),
             flags: if expiring { EXPIRING } else { 0 }
                 | if matches!(body, Body::Boxed(_)) {
                     BOXED
@@ -113,6 +151,13 @@ impl Item {
                         .add(value.len())
                         .write_bytes(0, value_len - value.len());
                 }
+                Body::Joined(runs) => {
+                    let mut end = at.add(value_at);
+                    for run in runs {
+                        ptr::copy_nonoverlapping(run.as_ptr(), end, run.len());
+                        end = end.add(run.len());
+                    }
+                }
                 Body::Boxed(object) => {
                     at.add(value_at)
                         .cast::<*mut Object>()
@@ -123,20 +168,6 @@ impl Item {
         let address = at.expose_provenance() as u64;
         assert!(address & !ADDRESS_MASK == 0, "user addresses have 48 bits");
         Item(address)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) fn tag(&self) -> u16 {
-        (self.0 >> ADDRESS_BITS) as u16
-    }
-
-    /// Changes the tag of an item that is not empty.
-    pub(crate) fn set_tag(&mut self, tag: u16) {
-        debug_assert!(!self.is_empty());
-        self.0 = u64::from(tag) << ADDRESS_BITS | self.0 & ADDRESS_MASK;
     }
 
     pub(crate) fn entry(&self) -> Option<Entry<'_>> {
@@ -158,7 +189,8 @@ impl Item {
     /// the size class of the old.
     pub(crate) fn set_string(&mut self, value: &[u8], head: &Head<'_>) {
         let entry = self.occupied();
-        let same_shape = entry.expires_at().is_some() == head.expires_at.is_some();
+        let same_shape = entry.kind() == Kind::String
+            && entry.expires_at().is_some() == head.expires_at.is_some();
         let boxed = entry.is_boxed();
         let value_at = entry.value_at();
         let in_place = same_shape
@@ -177,7 +209,7 @@ impl Item {
             return;
         }
         if boxed {
-            let Object::String(bytes) = self.object_mut().expect("the value is boxed");
+            let bytes = self.string_object();
             bytes.clear();
             bytes.extend_from_slice(value);
             if bytes.capacity() / 2 > bytes.len() {
@@ -192,7 +224,7 @@ impl Item {
             self.header_mut().value_len = value.len() as u32;
         }
         let header = self.header_mut();
-        header.form = head.encoding as u8;
+        header.form = form(Kind::String, head.encoding);
         *header.epoch.get_mut() = head.epoch;
         *header.accessed.get_mut() = head.accessed;
         if let Some(expires_at) = head.expires_at {
@@ -204,7 +236,8 @@ impl Item {
     /// is `Raw` from now on. Repeated lengthening costs amortised what is added.
     pub(crate) fn string_mut(&mut self, len: usize) -> &mut [u8] {
         let entry = self.occupied();
-        let (old_len, value_at) = (entry.string().len(), entry.value_at());
+        let string = entry.string().expect("the value is a string");
+        let (old_len, value_at) = (string.len(), entry.value_at());
         if !entry.is_boxed() && old_len < len {
             if size_class(value_at + len) == size_class(entry.size()) && len <= INLINE_BYTES {
                 // SAFETY: the value is inline and its new end lies within the same size class,
@@ -215,10 +248,10 @@ impl Item {
                 self.header_mut().value_len = len as u32;
             } else {
                 let body = if len <= GROWN_INLINE_BYTES {
-                    Body::Inline(entry.string(), len)
+                    Body::Inline(string, len)
                 } else {
                     let mut bytes = Vec::with_capacity(len);
-                    bytes.extend_from_slice(entry.string());
+                    bytes.extend_from_slice(string);
                     Body::Boxed(Box::new(Object::String(bytes)))
                 };
                 let mut new = Item::build(&entry.head(), body);
@@ -226,12 +259,12 @@ impl Item {
                 *self = new;
             }
         }
-        self.header_mut().form = Encoding::Raw as u8;
+        self.header_mut().form = form(Kind::String, Encoding::Raw);
         let at = self.at();
         let entry = self.occupied();
         let (boxed, inline_len) = (entry.is_boxed(), entry.header().value_len as usize);
         if boxed {
-            let Object::String(bytes) = self.object_mut().expect("the value is boxed");
+            let bytes = self.string_object();
             if bytes.len() < len {
                 bytes.resize(len, 0);
             }
@@ -272,9 +305,17 @@ impl Item {
         head.expires_at = expires_at.unwrap_or(head.expires_at);
         let body = match object {
             Some(object) => Body::Boxed(object),
-            None => Body::Inline(entry.string(), entry.string().len()),
+            None => Body::Inline(entry.inline(), 0),
         };
         Item::build(&head, body)
+    }
+
+    /// The bytes of a boxed string.
+    fn string_object(&mut self) -> &mut Vec<u8> {
+        match self.object_mut() {
+            Some(Object::String(bytes)) => bytes,
+            _ => unreachable!("a boxed string is a string"),
+        }
     }
 
     /// Takes the object out of a boxed entry and leaves 8 meaningless bytes as its inline value.
@@ -285,17 +326,18 @@ impl Item {
         Some(unsafe { Box::from_raw(object.as_ptr()) })
     }
 
-    fn object_mut(&mut self) -> Option<&mut Object> {
+    /// The object of a boxed entry, for change.
+    pub(crate) fn object_mut(&mut self) -> Option<&mut Object> {
         let mut object = self.occupied().object_ptr()?;
         // SAFETY: the entry owns the object, and `self` is borrowed mutably meanwhile.
         Some(unsafe { object.as_mut() })
     }
 
-    fn at(&mut self) -> *mut u8 {
+    pub(super) fn at(&mut self) -> *mut u8 {
         ptr::with_exposed_provenance_mut((self.0 & ADDRESS_MASK) as usize)
     }
 
-    fn header_mut(&mut self) -> &mut Header {
+    pub(super) fn header_mut(&mut self) -> &mut Header {
         assert!(!self.is_empty(), "the item holds an entry");
         // SAFETY: an item that is not empty owns an allocation that starts with a header, and it is
         // borrowed mutably meanwhile.
@@ -313,17 +355,11 @@ impl Item {
         unsafe { expiry.write_unaligned(expires_at.millis()) };
     }
 
-    /// The same entry once more, with tag 0.
-    pub(crate) fn duplicate(&self) -> Item {
-        let entry = self.occupied();
-        Item::copy_of(entry, &entry.head())
-    }
-
     /// The value of `entry` with another head.
     pub(crate) fn copy_of(entry: Entry<'_>, head: &Head<'_>) -> Item {
         match entry.object() {
             Some(object) => Item::build(head, Body::Boxed(Box::new(object.clone()))),
-            None => Item::build(head, Body::Inline(entry.string(), entry.string().len())),
+            None => Item::build(head, Body::Inline(entry.inline(), 0)),
         }
     }
 }
@@ -337,6 +373,11 @@ impl Drop for Item {
         // the size in place keeps the size class, and taking the object out keeps the size.
         unsafe { dealloc(self.at(), layout) };
     }
+}
+
+/// Kind and encoding as the header has them.
+pub(super) fn form(kind: Kind, encoding: Encoding) -> u8 {
+    (kind as u8) << 4 | encoding as u8
 }
 
 fn layout(size: usize) -> Layout {

@@ -4,7 +4,9 @@ use base::Timestamp;
 
 use super::{Entry, Head, Item};
 use crate::memory::size_class;
-use crate::value::Encoding;
+use crate::packed::{NOTHING, pack};
+use crate::places::Placed;
+use crate::value::{Encoding, Kind};
 
 const KEY_LENGTHS: [usize; 9] = [0, 1, 16, 127, 254, 255, 256, 300, 70_000];
 const VALUE_LENGTHS: [usize; 13] = [
@@ -64,6 +66,7 @@ impl Shape {
     fn head(&self) -> Head<'_> {
         Head {
             key: &self.key,
+            kind: Kind::String,
             encoding: self.encoding,
             expires_at: self.expires_at,
             epoch: 3,
@@ -80,7 +83,7 @@ impl Shape {
     fn of(entry: Entry<'_>) -> Shape {
         Shape {
             key: entry.key().to_vec(),
-            value: entry.string().to_vec(),
+            value: entry.string().expect("it is a string").to_vec(),
             encoding: entry.encoding(),
             expires_at: entry.expires_at(),
         }
@@ -107,7 +110,7 @@ fn an_entry_shows_what_it_was_made_of() {
     for shape in Shape::all(b'v') {
         let item = shape.item();
         assert_is(&item, &shape);
-        let mut copy = item.duplicate();
+        let mut copy = Item::copy_of(item.occupied(), &item.occupied().head());
         drop(item);
         copy.set_tag(0xfedc);
         assert_is(&copy, &shape);
@@ -234,4 +237,55 @@ fn a_large_value_that_shrinks_gives_memory_back() {
     assert!(item.occupied().allocated_bytes() < 2 * size_class(20_000));
     item.set_string(b"small", &large.head());
     assert_eq!(item.occupied().allocated_bytes(), 32);
+}
+
+#[test]
+fn any_part_of_a_packed_collection_is_replaced_by_any_other() {
+    for shape in Shape::some(b'k') {
+        let head = Head {
+            kind: Kind::Hash,
+            encoding: Encoding::Listpack,
+            ..shape.head()
+        };
+        let mut model = NOTHING.to_vec();
+        let mut item = Item::packed(&head, &model);
+        item.set_tag(0xfedc);
+        let mut state = 1_usize;
+        for step in 0..60 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let start = (state >> 33) % (model.len() + 1);
+            let end = start + (state >> 23) % (model.len() - start + 1);
+            let with = vec![step; VALUE_LENGTHS[(state >> 40) % VALUE_LENGTHS.len()]];
+            item.splice(start..end, &with);
+            model.splice(start..end, with);
+            let entry = item.occupied();
+            assert!(entry.run() == Some(&*model), "step {step}");
+            assert_eq!((entry.key(), entry.kind()), (&*shape.key, Kind::Hash));
+            assert_eq!(
+                (entry.encoding(), entry.string()),
+                (Encoding::Listpack, None)
+            );
+            assert_eq!((item.tag(), entry.expires_at()), (0xfedc, shape.expires_at));
+        }
+    }
+}
+
+#[test]
+fn a_string_takes_the_place_of_a_collection() {
+    for shape in Shape::some(b'n') {
+        for fields in [1, 10, 1000] {
+            let head = Head {
+                kind: Kind::Hash,
+                encoding: Encoding::Listpack,
+                ..shape.head()
+            };
+            let run = pack(std::iter::repeat_n(&[b'x'; 30][..], fields));
+            let mut item = Item::packed(&head, &run);
+            item.set_tag(0xfedc);
+            item.set_string(&shape.value, &shape.head());
+            assert_is(&item, &shape);
+        }
+    }
 }

@@ -1,14 +1,17 @@
 //! Tables as they grow, shrink and are parted.
 
 use super::*;
-use crate::entry::Head;
-use crate::value::Encoding;
+use crate::entry::{Head, Item};
+use crate::value::{Encoding, Kind};
+
+type Items = Table<Box<[Item]>>;
 
 const HASHER: Hasher = Hasher { seed: 7 };
 
 fn item(key: &[u8]) -> Item {
     let head = Head {
         key,
+        kind: Kind::String,
         encoding: Encoding::Raw,
         expires_at: None,
         epoch: 0,
@@ -17,25 +20,25 @@ fn item(key: &[u8]) -> Item {
     Item::string(&head, b"value")
 }
 
-fn insert(table: &mut Table, key: &[u8]) {
+fn insert(table: &mut Items, key: &[u8]) {
     let hash = HASHER.hash(key);
     let spot = table.find(HASHER, hash, key).expect_err("the key is new");
     table.insert(HASHER, hash, spot, item(key));
 }
 
-fn remove(table: &mut Table, key: &[u8]) {
+fn remove(table: &mut Items, key: &[u8]) {
     let hash = HASHER.hash(key);
     let spot = table.find(HASHER, hash, key).expect("the key is there");
     assert_eq!(table.remove(spot, hash).occupied().key(), key);
 }
 
-fn keys(table: &Table) -> Vec<Vec<u8>> {
-    table.iter().map(|entry| entry.key().to_vec()).collect()
+fn keys(table: &Items) -> Vec<Vec<u8>> {
+    table.iter().map(|item| item.key().to_vec()).collect()
 }
 
 #[test]
 fn a_table_grows_through_splits_and_shrinks_to_nothing() {
-    let mut table = Table::default();
+    let mut table = Items::default();
     assert_eq!(table.bytes(), 0);
     let all: Vec<Vec<u8>> = (0..40_000)
         .map(|i: u32| i.to_string().into_bytes())
@@ -65,7 +68,7 @@ fn a_table_grows_through_splits_and_shrinks_to_nothing() {
 
 #[test]
 fn the_order_does_not_tell_the_history() {
-    let (mut pruned, mut grown) = (Table::default(), Table::default());
+    let (mut pruned, mut grown) = (Items::default(), Items::default());
     for i in 0..30_000_u32 {
         insert(&mut pruned, &i.to_le_bytes());
     }
@@ -81,7 +84,7 @@ fn the_order_does_not_tell_the_history() {
 
 #[test]
 fn only_halves_of_the_same_whole_are_joined() {
-    let mut table = Table::default();
+    let mut table = Items::default();
     for i in 0..30_000_u32 {
         insert(&mut table, &i.to_le_bytes());
     }
@@ -99,7 +102,7 @@ fn only_halves_of_the_same_whole_are_joined() {
 
 #[test]
 fn a_range_holds_what_lies_within() {
-    let mut table = Table::default();
+    let mut table = Items::default();
     for i in 0..20_000_u32 {
         insert(&mut table, &i.to_le_bytes());
     }

@@ -4,20 +4,55 @@ use std::collections::BTreeMap;
 
 use base::{Db, Timestamp};
 
-use crate::{Encoding, Entry, Expiry, Keyspace};
+use crate::{Encoding, Entry, Expiry, Keyspace, Kind, WrongKind};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    String(Vec<u8>),
+    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+}
+
+impl Content {
+    pub(super) fn of(keyspace: &Keyspace, db: Db, entry: Entry<'_>) -> Content {
+        match entry.kind() {
+            Kind::String => Content::String(entry.string().expect("it is a string").to_vec()),
+            Kind::Hash => {
+                let hash = keyspace.hash(db, entry.key(), Timestamp::ZERO);
+                let mut fields = BTreeMap::new();
+                let hash = hash.expect("it is a hash").expect("it is there");
+                hash.for_each(&mut |(field, value)| {
+                    let field = field.to_bytes().into_owned();
+                    let old = fields.insert(field, value.to_bytes().into_owned());
+                    assert!(old.is_none(), "a walk visits each field once");
+                });
+                assert_eq!(fields.len(), hash.len());
+                Content::Hash(fields)
+            }
+            kind => unreachable!("{kind:?} is in no model"),
+        }
+    }
+
+    fn string_mut(&mut self) -> Result<&mut Vec<u8>, WrongKind> {
+        match self {
+            Content::String(bytes) => Ok(bytes),
+            Content::Hash(_) => Err(WrongKind),
+        }
+    }
+}
+
+/// What a key holds, how, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Value {
-    pub(super) bytes: Vec<u8>,
+    pub(super) content: Content,
     pub(super) encoding: Encoding,
     pub(super) expires_at: Option<Timestamp>,
 }
 
 impl Value {
-    fn of(entry: Entry<'_>) -> Value {
+    fn of(keyspace: &Keyspace, db: Db, entry: Entry<'_>) -> Value {
         Value {
-            bytes: entry.string().to_vec(),
+            content: Content::of(keyspace, db, entry),
             encoding: entry.encoding(),
             expires_at: entry.expires_at(),
         }
@@ -37,7 +72,7 @@ impl Model {
         let mut map = BTreeMap::new();
         for db in Db::all() {
             keyspace.for_each(db, Timestamp::ZERO, &mut |entry| {
-                let old = map.insert((db, entry.key().to_vec()), Value::of(entry));
+                let old = map.insert((db, entry.key().to_vec()), Value::of(keyspace, db, entry));
                 assert!(old.is_none(), "a walk visits each key once");
             });
         }
@@ -82,47 +117,84 @@ impl Model {
             db,
             key,
             Value {
-                bytes: value.to_vec(),
+                content: Content::String(value.to_vec()),
                 encoding,
                 expires_at,
             },
         );
     }
 
-    pub(super) fn append(&mut self, db: Db, key: &[u8], tail: &[u8]) -> usize {
-        match self.get(db, key).cloned() {
-            Some(mut value) => {
-                value.bytes.extend_from_slice(tail);
-                value.encoding = Encoding::Raw;
-                let len = value.bytes.len();
-                self.put(db, key, value);
-                len
-            }
-            None => {
-                self.set(db, key, tail, Expiry::Clear);
-                tail.len()
-            }
-        }
+    pub(super) fn append(&mut self, db: Db, key: &[u8], tail: &[u8]) -> Result<usize, WrongKind> {
+        self.drop_expired(db, key);
+        let Some(mut value) = self.get(db, key).cloned() else {
+            self.set(db, key, tail, Expiry::Clear);
+            return Ok(tail.len());
+        };
+        let string = value.content.string_mut()?;
+        string.extend_from_slice(tail);
+        let len = string.len();
+        value.encoding = Encoding::Raw;
+        self.put(db, key, value);
+        Ok(len)
     }
 
-    pub(super) fn set_range(&mut self, db: Db, key: &[u8], offset: usize, bytes: &[u8]) -> usize {
+    pub(super) fn set_range(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<usize, WrongKind> {
         self.drop_expired(db, key);
-        let found = self.get(db, key).cloned();
-        if bytes.is_empty() {
-            return found.map_or(0, |value| value.bytes.len());
-        }
-        let mut value = found.unwrap_or_else(|| Value {
-            bytes: Vec::new(),
+        let mut value = self.get(db, key).cloned().unwrap_or_else(|| Value {
+            content: Content::String(Vec::new()),
             encoding: Encoding::Raw,
             expires_at: None,
         });
+        let string = value.content.string_mut()?;
+        if bytes.is_empty() {
+            return Ok(string.len());
+        }
         let end = offset + bytes.len();
-        value.bytes.resize(value.bytes.len().max(end), 0);
-        value.bytes[offset..end].copy_from_slice(bytes);
+        string.resize(string.len().max(end), 0);
+        string[offset..end].copy_from_slice(bytes);
+        let len = string.len();
         value.encoding = Encoding::Raw;
-        let len = value.bytes.len();
         self.put(db, key, value);
-        len
+        Ok(len)
+    }
+
+    /// Sets a field, or removes it; whether there was one.
+    pub(super) fn set_field(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        field: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<bool, WrongKind> {
+        self.drop_expired(db, key);
+        let mut value = self.get(db, key).cloned().unwrap_or_else(|| Value {
+            content: Content::Hash(BTreeMap::new()),
+            encoding: Encoding::Listpack,
+            expires_at: None,
+        });
+        let Content::Hash(fields) = &mut value.content else {
+            return Err(WrongKind);
+        };
+        let old = match to {
+            Some(to) => fields.insert(field.to_vec(), to.to_vec()),
+            None => fields.remove(field),
+        };
+        let is_long = to.is_some_and(|to| to.len().max(field.len()) > 64);
+        if is_long || fields.len() > 512 {
+            value.encoding = Encoding::Hashtable;
+        }
+        if fields.is_empty() {
+            self.map.remove(&(db, key.to_vec()));
+        } else {
+            self.put(db, key, value);
+        }
+        Ok(old.is_some())
     }
 
     pub(super) fn remove(&mut self, db: Db, key: &[u8]) -> bool {
@@ -164,7 +236,7 @@ impl Model {
 
     /// The keys that a sweep removes, in its order.
     pub(super) fn sweep(&mut self, limit: usize, seed: u64) -> usize {
-        let hasher = crate::hash::Hasher { seed };
+        let hasher = crate::hasher::Hasher { seed };
         let mut due: Vec<_> = self
             .map
             .iter()

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::model::Model;
 use super::operations::{Operation, operations};
 use crate::stream::{CRC_BYTES, OPTIONAL, SLICE_BYTES, StreamHeader};
-use crate::{Expiry, Keyspace, SnapshotError, SnapshotLoader};
+use crate::{Absent, Expiry, Keyspace, SnapshotError, SnapshotLoader};
 
 fn whole_snapshot(keyspace: &mut Keyspace) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -21,6 +21,15 @@ fn load(bytes: &[u8], chunk: usize) -> Result<Keyspace, SnapshotError> {
         loader.feed(chunk)?;
     }
     loader.finish()
+}
+
+fn fill_hash(keyspace: &mut Keyspace, key: &[u8], fields: u64, value: &[u8]) {
+    let filled = keyspace.change_hash(Db::default(), key, Absent::Make, |hash| {
+        for number in 0..fields {
+            hash.set(format!("field:{number}").as_bytes(), value);
+        }
+    });
+    filled.expect("the key is absent or holds a hash");
 }
 
 fn sample(keys: u64) -> Keyspace {
@@ -42,7 +51,11 @@ fn sample(keys: u64) -> Keyspace {
         );
     }
     keyspace.set(Db::default(), b"number", b"12345", Expiry::Clear);
-    keyspace.append(Db::default(), b"grown", b"12345");
+    keyspace
+        .append(Db::default(), b"grown", b"12345")
+        .expect("the key is absent");
+    fill_hash(&mut keyspace, b"small", 20, b"value");
+    fill_hash(&mut keyspace, b"large", keys.min(700), &[b'v'; 70]);
     keyspace.set(Db::default(), b"", &[7; 20_000], Expiry::Clear);
     keyspace.set_stamp(Timestamp::from_millis(1100));
     keyspace
@@ -266,7 +279,7 @@ fn a_snapshot_that_cannot_be_is_refused_though_its_checksums_match() {
         ("a slice has no room for its entries", |parts| {
             parts[1][4..8].fill(0);
         }),
-        ("an entry is of no known kind", |parts| parts[1][16] = 0x23),
+        ("an entry is of no known kind", |parts| parts[1][16] = 0x62),
         ("an entry goes beyond its slice", |parts| {
             parts[1][16..21].copy_from_slice(&[2, 0xff, 0xff, 0xff, 0x7f]);
         }),
@@ -502,7 +515,9 @@ fn a_write_keeps_one_entry_for_the_snapshot() {
     for number in 0..100 {
         let key = format!("{{t}}{number}");
         keyspace.set(Db::default(), key.as_bytes(), &[1; 100], Expiry::Clear);
-        keyspace.append(Db::default(), key.as_bytes(), b"x");
+        keyspace
+            .append(Db::default(), key.as_bytes(), b"x")
+            .expect("it is a string");
     }
     assert!(keyspace.memory_used() - before < 100 * 500);
 }

@@ -187,5 +187,5 @@ pub(crate) fn replicas(recovered: &Recovered<MemDisk>) -> Vec<(u32, u64, Option<
 /// What [`World::snapshot`] stored.
 pub(crate) fn stored(keyspace: &Keyspace) -> Option<String> {
     let entry = keyspace.get(Db::default(), b"at", Timestamp::ZERO)?;
-    Some(String::from_utf8(entry.string().to_vec()).unwrap())
+    Some(String::from_utf8(entry.string().unwrap().to_vec()).unwrap())
 }

@@ -77,7 +77,7 @@ pub(crate) fn encoded(id: SnapshotId, keyspace: &mut Keyspace) -> Vec<u8> {
 pub(crate) fn entries(keyspace: &Keyspace) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut all = Vec::new();
     keyspace.for_each(Db::default(), Timestamp::ZERO, &mut |entry| {
-        all.push((entry.key().to_vec(), entry.string().to_vec()));
+        all.push((entry.key().to_vec(), entry.string().unwrap().to_vec()));
     });
     all.sort();
     all

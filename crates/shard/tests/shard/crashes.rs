@@ -165,7 +165,11 @@ impl World {
         let mut found = Vec::new();
         keyspace.for_each(Db::default(), keyspace.stamp(), &mut |entry| {
             let expires_at = entry.expires_at().map(Timestamp::millis);
-            found.push((entry.key().to_vec(), entry.string().to_vec(), expires_at));
+            found.push((
+                entry.key().to_vec(),
+                entry.string().unwrap().to_vec(),
+                expires_at,
+            ));
         });
         found.sort();
         assert_eq!(found, self.model.at(stamp));

@@ -97,7 +97,8 @@ pub fn digest(keyspace: &Keyspace) -> u64 {
         // Before all time, so that none has expired.
         keyspace.for_each(db, Timestamp::ZERO, &mut |entry| {
             mix(fingerprint(entry.key()));
-            mix(fingerprint(entry.string()));
+            mix(entry.kind() as u64);
+            entry.for_each_piece(&mut |piece| mix(fingerprint(piece)));
             mix(entry.expires_at().map_or(0, Timestamp::millis));
         });
     }

@@ -69,7 +69,9 @@ impl Process {
             return None;
         }
         let entry = host.keyspace.get(base::Db::default(), &key_name(key), wall);
-        let value = entry.map_or(Answer::Nil, |entry| Answer::Value(entry.string().to_vec()));
+        let value = entry.map_or(Answer::Nil, |entry| {
+            Answer::Value(entry.string().unwrap_or_default().to_vec())
+        });
         let machine = self.home.machine;
         self.paused = scene.pauses_in_read.remove(&machine).unwrap_or_default();
         let after = clock.moment(scene.now() + self.paused).monotonic;

@@ -299,7 +299,7 @@ impl World {
         let keyspace = &self.nodes[at].outside.keyspace;
         let entry = keyspace.get(Db::default(), key.as_bytes(), keyspace.stamp());
         entry.map_or(0, |entry| {
-            std::str::from_utf8(entry.string())
+            std::str::from_utf8(entry.string().expect("all values are strings"))
                 .unwrap()
                 .parse()
                 .unwrap()

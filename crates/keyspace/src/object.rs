@@ -1,0 +1,117 @@
+//! Values that are too large or too lively to stand in their entry.
+//!
+//! Those made of parts (see [`Object::has_parts`]) share them: a clone, for a snapshot or for COPY, takes time and
+//! memory in proportion to the number of parts, and a change after it copies the part that it touches. They
+//! stand in snapshots as pieces of a bounded size.
+
+use crate::hasher::Hasher;
+use crate::members::Members;
+use crate::memory::size_class;
+use crate::places::Placed;
+use crate::stream::{decode_length, encode_length, take};
+use crate::value::{Encoding, Kind};
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) enum Object {
+    String(Vec<u8>),
+    /// A packed collection or a set of numbers, with the layout that it has in an entry.
+    Packed(Vec<u8>),
+    /// A hash, or a set: then the values are empty.
+    Members(Members),
+}
+
+/// Where in an object of parts the next piece starts: what the two numbers mean is the object's
+/// affair. The start is (0, 0).
+pub(crate) type Progress = (usize, usize);
+
+impl Object {
+    /// An object of parts that holds nothing yet; none if there is none of that form.
+    pub(crate) fn with_parts(kind: Kind, encoding: Encoding) -> Option<Object> {
+        match (kind, encoding) {
+            (Kind::Hash | Kind::Set, Encoding::Hashtable) => {
+                Some(Object::Members(Members::default()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is made of parts.
+    pub(crate) fn has_parts(&self) -> bool {
+        match self {
+            Object::String(_) | Object::Packed(_) => false,
+            Object::Members(_) => true,
+        }
+    }
+
+    /// The memory that it takes, in constant time. What it shares with others counts as its own.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_class(size_of::<Object>())
+            + match self {
+                Object::String(bytes) | Object::Packed(bytes) => size_class(bytes.capacity()),
+                Object::Members(members) => members.memory_bytes(),
+            }
+    }
+
+    /// Appends elements from `from` on until `out` has reached `until` bytes, and at least one; where
+    /// the next piece starts, or none at the end. Where pieces end is a function of the content.
+    ///
+    /// # Panics
+    /// If it has no parts.
+    pub(crate) fn write_piece(
+        &self,
+        from: Progress,
+        until: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Progress> {
+        match self {
+            Object::String(_) | Object::Packed(_) => unreachable!("only what has parts is parted"),
+            Object::Members(members) => {
+                let mut written = false;
+                for (place, member) in members.iter_from(from) {
+                    if written && out.len() >= until {
+                        return Some(place);
+                    }
+                    let (key, value) = (member.key(), member.value());
+                    encode_length(key.len(), out);
+                    encode_length(value.len(), out);
+                    out.extend_from_slice(key);
+                    out.extend_from_slice(value);
+                    written = true;
+                }
+                None
+            }
+        }
+    }
+
+    /// Adds the elements of the next piece; what is wrong with it if it is none.
+    pub(crate) fn read_piece(
+        &mut self,
+        hasher: Hasher,
+        mut piece: &[u8],
+    ) -> Result<(), &'static str> {
+        match self {
+            Object::String(_) | Object::Packed(_) => Err("only what has parts is parted"),
+            Object::Members(members) => {
+                while !piece.is_empty() {
+                    let key_len = decode_length(&mut piece)?;
+                    let value_len = decode_length(&mut piece)?;
+                    let key = take(&mut piece, key_len)?;
+                    let value = take(&mut piece, value_len)?;
+                    if !members.insert(hasher, key, value) {
+                        return Err("an element stands twice");
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it holds nothing. Such a collection is none: its key is absent.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Object::String(_) | Object::Packed(_) => false,
+            Object::Members(members) => members.len() == 0,
+        }
+    }
+}
