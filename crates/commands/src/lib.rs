@@ -23,12 +23,14 @@
 //! [`Spec`]. This crate knows neither the wire protocol nor the log's storage.
 
 mod argument;
+mod chance;
 mod clock;
 mod counters;
 mod database;
 mod expiry;
 mod extended;
 pub mod glob;
+mod hashes;
 mod keys;
 mod lcs;
 mod lifetime;

@@ -43,6 +43,8 @@ pub enum Reply<'k> {
     Set(Vec<Reply<'k>>),
     /// Pairs; a flat array in RESP2.
     Map(Vec<(Reply<'k>, Reply<'k>)>),
+    /// Pairs in order, of which some may be equal: an array of arrays of two; a flat array in RESP2.
+    Pairs(Vec<(Reply<'k>, Reply<'k>)>),
     /// A message that no request asked for; an array in RESP2.
     Push(Vec<Reply<'k>>),
 }
@@ -91,7 +93,7 @@ impl<'k> Reply<'k> {
             Reply::Simple(text) => text.len(),
             Reply::BigNumber(text) | Reply::Verbatim { text, .. } => text.len(),
             Reply::Array(replies) | Reply::Set(replies) | Reply::Push(replies) => all(replies),
-            Reply::Map(pairs) => {
+            Reply::Map(pairs) | Reply::Pairs(pairs) => {
                 let pair =
                     |(key, value): &(Reply<'_>, Reply<'_>)| key.size_bytes() + value.size_bytes();
                 pairs.iter().map(pair).sum()
@@ -114,6 +116,12 @@ impl<'k> Reply<'k> {
     /// The same, borrowing nothing.
     pub fn into_owned(self) -> Reply<'static> {
         let all = |replies: Vec<Reply<'k>>| replies.into_iter().map(Reply::into_owned).collect();
+        let both = |pairs: Vec<(Reply<'k>, Reply<'k>)>| {
+            let pairs = pairs.into_iter();
+            pairs
+                .map(|(key, value)| (key.into_owned(), value.into_owned()))
+                .collect()
+        };
         match self {
             Reply::Ok => Reply::Ok,
             Reply::Queued => Reply::Queued,
@@ -130,12 +138,8 @@ impl<'k> Reply<'k> {
             Reply::Array(replies) => Reply::Array(all(replies)),
             Reply::Set(replies) => Reply::Set(all(replies)),
             Reply::Push(replies) => Reply::Push(all(replies)),
-            Reply::Map(pairs) => Reply::Map(
-                pairs
-                    .into_iter()
-                    .map(|(key, value)| (key.into_owned(), value.into_owned()))
-                    .collect(),
-            ),
+            Reply::Map(pairs) => Reply::Map(both(pairs)),
+            Reply::Pairs(pairs) => Reply::Pairs(both(pairs)),
         }
     }
 }

@@ -87,38 +87,88 @@ fn pattern(arg: &[u8]) -> Option<&[u8]> {
     (arg != b"*").then_some(arg)
 }
 
-fn scan<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {
-    let cursor = parse_cursor(args[1]).ok_or(Reply::refusal("ERR invalid cursor"))?;
-    let (mut count, mut wanted, mut kind) = (10, None, None);
-    let mut rest = &args[2..];
-    while let [option, value, tail @ ..] = rest {
-        rest = tail;
-        if is(option, "COUNT") {
-            count = usize::try_from(integer(value)?)
-                .ok()
-                .filter(|&count| count > 0)
-                .ok_or(SYNTAX)?;
-        } else if is(option, "MATCH") {
-            wanted = pattern(value);
-        } else if is(option, "TYPE") {
-            kind = Some(*value);
-        } else {
+/// The cursor argument of SCAN and its kin.
+pub(crate) fn cursor(arg: &[u8]) -> Result<u64, Reply<'static>> {
+    parse_cursor(arg).ok_or(Reply::refusal("ERR invalid cursor"))
+}
+
+/// What follows the cursor of SCAN and its kin.
+pub(crate) struct Options<'a> {
+    /// About so many are wanted.
+    pub(crate) count: usize,
+    wanted: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    /// The options of a walk through a collection, which has no types to choose.
+    pub(crate) fn of_collection(args: &[&'a [u8]]) -> Result<Options<'a>, Reply<'static>> {
+        let options = Options::parse(args)?;
+        if options.kind.is_some() {
             return Err(SYNTAX);
         }
+        Ok(options)
     }
-    if !rest.is_empty() {
-        return Err(SYNTAX);
-    }
-    let mut found = Vec::new();
-    let next = keyspace.scan(context.db, cursor, count, context.now, &mut |entry| {
-        if wanted.is_none_or(|wanted| glob::matches(wanted, entry.key()))
-            && kind.is_none_or(|kind| is(kind, kind_name(entry.kind())))
-        {
-            found.push(owned(entry.key()));
+
+    fn parse(args: &[&'a [u8]]) -> Result<Options<'a>, Reply<'static>> {
+        let mut options = Options {
+            count: 10,
+            wanted: None,
+            kind: None,
+        };
+        let mut rest = args;
+        while let [option, value, tail @ ..] = rest {
+            rest = tail;
+            if is(option, "COUNT") {
+                options.count = usize::try_from(integer(value)?)
+                    .ok()
+                    .filter(|&count| count > 0)
+                    .ok_or(SYNTAX)?;
+            } else if is(option, "MATCH") {
+                options.wanted = pattern(value);
+            } else if is(option, "TYPE") {
+                options.kind = Some(*value);
+            } else {
+                return Err(SYNTAX);
+            }
         }
-    });
+        if !rest.is_empty() {
+            return Err(SYNTAX);
+        }
+        Ok(options)
+    }
+
+    /// Whether a key or an element is wanted.
+    pub(crate) fn wants(&self, name: &[u8]) -> bool {
+        self.wanted.is_none_or(|wanted| glob::matches(wanted, name))
+    }
+}
+
+/// What a call of SCAN or its kin answers.
+pub(crate) fn page<'k>(next: u64, found: Vec<Reply<'k>>) -> Reply<'k> {
     let next = owned(itoa::Buffer::new().format(next));
-    Ok(Reply::Array(vec![next, Reply::Array(found)]))
+    Reply::Array(vec![next, Reply::Array(found)])
+}
+
+fn scan<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {
+    let cursor = cursor(args[1])?;
+    let options = Options::parse(&args[2..])?;
+    let mut found = Vec::new();
+    let next = keyspace.scan(
+        context.db,
+        cursor,
+        options.count,
+        context.now,
+        &mut |entry| {
+            let kind = options.kind;
+            if options.wants(entry.key())
+                && kind.is_none_or(|kind| is(kind, kind_name(entry.kind())))
+            {
+                found.push(owned(entry.key()));
+            }
+        },
+    );
+    Ok(page(next, found))
 }
 
 fn keys<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {

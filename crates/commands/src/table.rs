@@ -135,6 +135,7 @@ const SUBJECTS: &[&[Command]] = &[
     crate::scan::COMMANDS,
     crate::object::COMMANDS,
     crate::database::COMMANDS,
+    crate::hashes::COMMANDS,
 ];
 
 const COUNT: usize = {
@@ -290,6 +291,22 @@ mod tests {
         (46, "flushdb"),
         (47, "flushall"),
         (48, "swapdb"),
+        (49, "hset"),
+        (50, "hsetnx"),
+        (51, "hmset"),
+        (52, "hget"),
+        (53, "hmget"),
+        (54, "hgetall"),
+        (55, "hkeys"),
+        (56, "hvals"),
+        (57, "hlen"),
+        (58, "hstrlen"),
+        (59, "hexists"),
+        (60, "hdel"),
+        (61, "hincrby"),
+        (62, "hincrbyfloat"),
+        (63, "hscan"),
+        (64, "hrandfield"),
     ];
 
     #[test]

@@ -14,7 +14,7 @@
 //! | 12 | bytes | varint, bytes |
 //! | 13 | text with a format | 3 bytes of format, text |
 //! | 14, 15, 16 | array, set, push | varint, so many replies |
-//! | 17 | map | varint, so many times two replies |
+//! | 17, 18 | map, pairs | varint, so many times two replies |
 //!
 //! A varint is LEB128 in its shortest form; a text is a varint and so many bytes of UTF-8. A kind never
 //! changes its meaning, so a node that does not know one refuses the reply rather than misread it.
@@ -74,6 +74,7 @@ mod kind {
     pub(super) const SET: u8 = 15;
     pub(super) const PUSH: u8 = 16;
     pub(super) const MAP: u8 = 17;
+    pub(super) const PAIRS: u8 = 18;
 }
 
 /// The statuses that commands on data answer, beside `OK` and `QUEUED`.
@@ -114,21 +115,26 @@ fn encode_at(reply: &Reply<'_>, levels: usize, out: &mut Vec<u8>) {
             varint::put(out, text.len() as u64);
             out.extend_from_slice(text.as_bytes());
         }
-        Reply::Array(_) | Reply::Set(_) | Reply::Push(_) | Reply::Map(_) if levels == 1 => {
+        Reply::Array(_) | Reply::Set(_) | Reply::Push(_) | Reply::Map(_) | Reply::Pairs(_)
+            if levels == 1 =>
+        {
             let refusal = format!("ERR the reply nests deeper than {MAX_DEPTH} levels");
             put_bytes(kind::ERROR, refusal.as_bytes(), out);
         }
         Reply::Array(replies) => put_all(kind::ARRAY, replies, levels, out),
         Reply::Set(replies) => put_all(kind::SET, replies, levels, out),
         Reply::Push(replies) => put_all(kind::PUSH, replies, levels, out),
-        Reply::Map(pairs) => {
-            out.push(kind::MAP);
-            varint::put(out, pairs.len() as u64);
-            for (key, value) in pairs {
-                encode_at(key, levels - 1, out);
-                encode_at(value, levels - 1, out);
-            }
-        }
+        Reply::Map(pairs) => put_pairs(kind::MAP, pairs, levels, out),
+        Reply::Pairs(pairs) => put_pairs(kind::PAIRS, pairs, levels, out),
+    }
+}
+
+fn put_pairs(kind: u8, pairs: &[(Reply<'_>, Reply<'_>)], levels: usize, out: &mut Vec<u8>) {
+    out.push(kind);
+    varint::put(out, pairs.len() as u64);
+    for (key, value) in pairs {
+        encode_at(key, levels - 1, out);
+        encode_at(value, levels - 1, out);
     }
 }
 
@@ -211,11 +217,14 @@ impl<'a> Decoder<'a> {
             kind::ARRAY => Reply::Array(self.all(levels, Decoder::reply)?),
             kind::SET => Reply::Set(self.all(levels, Decoder::reply)?),
             kind::PUSH => Reply::Push(self.all(levels, Decoder::reply)?),
-            kind::MAP => Reply::Map(self.all(levels, |decoder, levels| {
-                Ok((decoder.reply(levels)?, decoder.reply(levels)?))
-            })?),
+            kind::MAP => Reply::Map(self.all(levels, Decoder::pair)?),
+            kind::PAIRS => Reply::Pairs(self.all(levels, Decoder::pair)?),
             other => return Err(WireError::Kind(other)),
         })
+    }
+
+    fn pair(&mut self, levels: usize) -> Result<(Reply<'static>, Reply<'static>), WireError> {
+        Ok((self.reply(levels)?, self.reply(levels)?))
     }
 
     fn all<T>(

@@ -41,17 +41,26 @@ impl Value {
         Value::Bulk(bytes.into())
     }
 
-    /// The same with arrays of strings sorted, however deep.
+    /// The same with sets, maps, and arrays of strings or of arrays sorted, however deep.
     #[must_use]
     pub fn sorted(self) -> Value {
         match self {
-            Value::Array(mut values) => {
-                if values.iter().all(|value| matches!(value, Value::Bulk(_))) {
+            Value::Array(values) => {
+                let strings = values.iter().all(|value| matches!(value, Value::Bulk(_)));
+                let arrays = values.iter().all(|value| matches!(value, Value::Array(_)));
+                let mut values: Vec<Value> = values.into_iter().map(Value::sorted).collect();
+                if strings || arrays {
                     values.sort_by_key(ToString::to_string);
-                    Value::Array(values)
-                } else {
-                    Value::Array(values.into_iter().map(Value::sorted).collect())
                 }
+                Value::Array(values)
+            }
+            Value::Set(mut values) => {
+                values.sort_by_key(ToString::to_string);
+                Value::Set(values)
+            }
+            Value::Map(mut pairs) => {
+                pairs.sort_by_key(|(key, _)| key.to_string());
+                Value::Map(pairs)
             }
             other => other,
         }

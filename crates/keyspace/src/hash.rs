@@ -96,6 +96,20 @@ impl<'k> Hash<'k> {
         }
     }
 
+    /// The fields of those numbers, with their values.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn each(&self, indices: &[usize]) -> Vec<Pair<'k>> {
+        // One walk over all costs as much as finding some of them by number.
+        if indices.len() <= self.len() / 64 {
+            return indices.iter().map(|&index| self.nth(index)).collect();
+        }
+        let mut pairs = Vec::with_capacity(self.len());
+        self.for_each(&mut |pair| pairs.push(pair));
+        indices.iter().map(|&index| pairs[index]).collect()
+    }
+
     /// Visits about `count` fields from a cursor on, and gives the cursor to go on from; 0 stands for the
     /// start and for the end. A small hash is visited whole.
     pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(Pair<'k>)) -> u64 {

@@ -50,6 +50,17 @@ fn render_other(reply: &Reply<'_>, protocol: Protocol, out: &mut Vec<u8>) {
                 render(value, protocol, out);
             }
         }
+        Reply::Pairs(pairs) => {
+            let nested = protocol == Protocol::Resp3;
+            encode::array_header(out, if nested { pairs.len() } else { pairs.len() * 2 });
+            for (first, second) in pairs {
+                if nested {
+                    encode::array_header(out, 2);
+                }
+                render(first, protocol, out);
+                render(second, protocol, out);
+            }
+        }
     }
 }
 

@@ -73,11 +73,11 @@ fn what_encoding_does_not_write_is_refused() {
     for length in 0..whole.len() {
         assert_eq!(decoded(&whole[..length]), Err(WireError::Truncated));
     }
-    for kind in [0, 18, 255] {
+    for kind in [0, 19, 255] {
         assert_eq!(decoded(&[kind, 0, 0]), Err(WireError::Kind(kind)));
     }
     // Counts and lengths that no memory could hold.
-    for kind in [5, 6, 11, 12, 14, 15, 16, 17] {
+    for kind in [5, 6, 11, 12, 14, 15, 16, 17, 18] {
         let bytes = [&[kind][..], &[0xff; 9], &[1, 1]].concat();
         assert_eq!(decoded(&bytes), Err(WireError::Truncated), "{kind}");
     }
@@ -125,7 +125,8 @@ fn some_reply() -> impl Strategy<Value = Reply<'static>> {
             some.clone().prop_map(Reply::Array),
             some.clone().prop_map(Reply::Set),
             some.prop_map(Reply::Push),
-            pairs.prop_map(Reply::Map),
+            pairs.clone().prop_map(Reply::Map),
+            pairs.prop_map(Reply::Pairs),
         ]
     })
 }
@@ -166,7 +167,7 @@ fn has_nan(reply: &Reply<'_>) -> bool {
     match reply {
         Reply::Double(number) => number.is_nan(),
         Reply::Array(all) | Reply::Set(all) | Reply::Push(all) => all.iter().any(has_nan),
-        Reply::Map(pairs) => pairs
+        Reply::Map(pairs) | Reply::Pairs(pairs) => pairs
             .iter()
             .any(|(key, value)| has_nan(key) || has_nan(value)),
         _ => false,

@@ -126,13 +126,19 @@ fn value(reply: Reply<'_>, protocol: u8) -> Value {
         Reply::Array(replies) | Reply::Set(replies) | Reply::Push(replies) => {
             Value::Array(all(replies))
         }
-        Reply::Map(pairs) if old => Value::Array(
+        Reply::Pairs(pairs) if !old => Value::Array(
+            pairs
+                .into_iter()
+                .map(|(first, second)| Value::Array(all(vec![first, second])))
+                .collect(),
+        ),
+        Reply::Map(pairs) | Reply::Pairs(pairs) if old => Value::Array(
             pairs
                 .into_iter()
                 .flat_map(|(key, one)| all(vec![key, one]))
                 .collect(),
         ),
-        Reply::Map(pairs) => Value::Map(
+        Reply::Map(pairs) | Reply::Pairs(pairs) => Value::Map(
             pairs
                 .into_iter()
                 .map(|(key, one)| (value(key, protocol), value(one, protocol)))

@@ -1,6 +1,8 @@
 //! Random calls of every command with every option: few keys and values that lie at the edges, so
 //! that calls meet. The same seed gives the same calls.
 
+mod generated;
+
 /// SplitMix64.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
@@ -31,7 +33,8 @@ impl Random {
     }
 }
 
-/// Every command, the ones that change things more often.
+/// The commands on strings, keys and databases, the ones that change things more often. All others, and these
+/// once more, are called as their records say.
 const NAMES: &[&str] = &[
     "GET",
     "SET",
