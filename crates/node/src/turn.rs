@@ -79,6 +79,8 @@ pub struct Turn {
     routes: Routes,
     guests: Guests,
     hand_over: HandOver,
+    /// When requests were last proposed.
+    proposed_at: Duration,
     /// Whom the replica believed to lead when it was last asked, and in which term.
     seen: Option<(Option<NodeId>, u64)>,
 }
@@ -106,6 +108,10 @@ const SWEEPS: u32 = 32;
 /// Requests are put into one entry until it is this large.
 const ENTRY_BYTES: usize = 16 << 20;
 
+/// While an entry is on its way to other replicas and back, writes gather for the next one, at most so long:
+/// what an entry costs all replicas in messages and syncs is shared by all that it holds.
+const GATHERING: Duration = Duration::from_millis(2);
+
 /// Requests are proposed until those that wait for their entries take this much.
 const IN_FLIGHT_BYTES: usize = 64 << 20;
 
@@ -123,6 +129,7 @@ impl Turn {
             sweeping: false,
             guests: Guests::default(),
             hand_over: HandOver::default(),
+            proposed_at: Duration::ZERO,
             seen: None,
         }
     }
@@ -250,7 +257,9 @@ impl Turn {
         outside: &mut impl Outside,
     ) -> bool {
         (self.routes.has_waiting() && self.leads())
-            || (!requests.is_empty() && !self.must_wait(clock, outside))
+            || (!requests.is_empty()
+                && !self.must_wait(clock, outside)
+                && !self.gathers(requests, clock, outside))
     }
 
     fn note_durable(&mut self, durable: LogNumber, out: &mut Outputs) {
@@ -350,6 +359,24 @@ impl Turn {
                 || shard.in_flight_bytes() > IN_FLIGHT_BYTES)
     }
 
+    /// Whether writes wait for others to share an entry with: they are less than what is on its way. A turn
+    /// comes when that is committed.
+    fn gathers(
+        &self,
+        writes: &[Request],
+        clock: &mut TurnClock,
+        outside: &mut impl Outside,
+    ) -> bool {
+        let Some(shard) = &self.shard else {
+            return false;
+        };
+        let sizes = writes.iter().map(|request| request.commands.size_bytes());
+        shard.is_leader()
+            && shard.awaits_others()
+            && sizes.sum::<usize>() < shard.in_flight_bytes()
+            && clock.now(outside).monotonic < self.proposed_at + GATHERING
+    }
+
     fn take_requests(
         &mut self,
         requests: &mut Vec<Request>,
@@ -386,8 +413,15 @@ impl Turn {
                         return;
                     }
                 }
+                if requests.is_empty() && self.gathers(&writes, clock, outside) {
+                    *requests = writes;
+                    self.refuse_excess(requests, out);
+                    return;
+                }
+                let Some(shard) = &mut self.shard else { return };
                 if self.log_state == LogState::Takes && outside.has_room(size) {
                     let now = clock.now(outside);
+                    self.proposed_at = now.monotonic;
                     shard.propose(now, outside.draw(), writes, &mut self.effects);
                 } else {
                     Shard::refuse(writes, Refusal::DiskFull, &mut self.effects);

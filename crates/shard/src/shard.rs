@@ -232,6 +232,11 @@ impl Shard {
         self.in_flight.bytes()
     }
 
+    /// Whether an entry that was proposed here waits for other replicas.
+    pub fn awaits_others(&self) -> bool {
+        !self.in_flight.is_empty() && !is_sole_voter(self.membership(), self.config.replica)
+    }
+
     /// The term and the payload of an entry that is still in memory; for tests that compare logs.
     pub fn entry(&self, index: u64) -> Option<(u64, &[u8])> {
         let entry = self.raft.store().get(index)?;

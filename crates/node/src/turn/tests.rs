@@ -1,5 +1,6 @@
 mod expiry;
 mod forwarding;
+mod gathering;
 mod leadership;
 mod replicas;
 mod sole;
