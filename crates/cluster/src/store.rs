@@ -1,6 +1,7 @@
 //! What all threads of a node share: its shards, once it has some, and the way to them.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct Store {
     config: Config,
     clock: SystemClock,
     mailboxes: Vec<Mailbox>,
+    /// The first so many cores are awake anyway and take the turns.
+    active_cores: AtomicUsize,
     running: OnceLock<Arc<Running>>,
     pub(crate) traffic: Traffic,
     /// Why there are no shards yet, for clients.
@@ -120,6 +123,7 @@ impl Store {
     pub fn new(config: Config) -> Arc<Store> {
         assert!(config.cores > 0, "a store needs a core");
         Arc::new(Store {
+            active_cores: AtomicUsize::new(1),
             mailboxes: (0..config.cores).map(|_| Mailbox::default()).collect(),
             config,
             clock: SystemClock,
@@ -132,6 +136,19 @@ impl Store {
     /// The number of cores.
     pub fn cores(&self) -> usize {
         self.mailboxes.len()
+    }
+
+    /// The first so many cores serve clients now, and look after the shards.
+    ///
+    /// # Panics
+    /// If there are not so many, or if it is 0.
+    pub fn set_active_cores(&self, active: usize) {
+        assert!(
+            (1..=self.cores()).contains(&active),
+            "of {} cores, {active} cannot serve",
+            self.cores()
+        );
+        self.active_cores.store(active, Ordering::Relaxed);
     }
 
     /// When the log is synced.
@@ -299,7 +316,8 @@ impl Store {
 
     /// The core that looks after the shard takes a turn of it.
     pub(crate) fn post_turn(&self, shard: usize) {
-        self.mailboxes[shard % self.cores()].post(Message::Turn(shard));
+        let active = self.active_cores.load(Ordering::Relaxed);
+        self.mailboxes[shard % active].post(Message::Turn(shard));
     }
 
     /// The shard, if the cluster has it and this node its shards.

@@ -109,7 +109,11 @@ pub async fn serve(arrivals: Arrivals, core: Rc<Core>, server: Server, random_se
     server.placement().note_thread(index);
     if index == 0 {
         let server = server.clone();
-        tokio::task::spawn_local(async move { server.placement().follow_load().await });
+        tokio::task::spawn_local(async move {
+            let store = server.shared().store();
+            let changed = |active| store.set_active_cores(active);
+            server.placement().follow_load(changed).await;
+        });
     }
     let core = CoreServer::new(core, &server, cores, random_seed);
     while let Some(arrival) = arrivals.recv().await {

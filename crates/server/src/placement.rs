@@ -41,8 +41,9 @@ impl Placement {
         self.threads[core].store(thread, Ordering::Relaxed);
     }
 
-    /// Follows the load, for ever. Where the system does not tell it, all cores serve.
-    pub(crate) async fn follow_load(&self) {
+    /// Follows the load, for ever, and tells `changed` how many cores serve. Where the system does not tell
+    /// it, all do.
+    pub(crate) async fn follow_load(&self, changed: impl Fn(usize)) {
         let cores = self.threads.len();
         let mut policy = Policy {
             cores,
@@ -55,9 +56,13 @@ impl Placement {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(load) = meter.read(&self.threads) else {
                 self.active.store(cores, Ordering::Relaxed);
+                changed(cores);
                 return;
             };
-            self.active.store(policy.next(load), Ordering::Relaxed);
+            let active = policy.next(load);
+            if self.active.swap(active, Ordering::Relaxed) != active {
+                changed(active);
+            }
         }
     }
 }
