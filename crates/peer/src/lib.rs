@@ -14,7 +14,7 @@
 //! 4. The owner gets [`Event::Greeted`] with the first connection of a peer on which both sides have admitted
 //!    each other. The others that are alive are introduced to it and it to them, so that nodes which know
 //!    only one host in common find each other.
-//! 5. Pings go both ways each heartbeat; [`Peers::send`] queues payloads, an [`outbox`] frames them, long ones in
+//! 5. Pings go both ways all the time ([`session::ping_period`]); [`Peers::send`] queues payloads, an [`outbox`] frames them, long ones in
 //!    [`parts`], and [`Event::Payload`] delivers them.
 //! 6. The connection ends for a [`HangUp`]. If payloads may be lost with it, or it was the last one of the
 //!    peer, the owner gets [`Event::Lost`], at both ends. The plan waits for its [`backoff`] and starts over.

@@ -7,7 +7,7 @@
 //! 3. The side that dialled judges that in the same way. It is greeted now, and says so with its first ping.
 //!    With that the other is as well; until then it sends no payload, because a side that dialled may still
 //!    turn away, as from a duplicate, and then reads nothing.
-//! 4. Each side pings the other every heartbeat and answers its pings. Payloads, updates and introductions
+//! 4. Each side pings the other every [`ping_period`] and answers its pings. Payloads, updates and introductions
 //!    flow both ways.
 //! 5. Either side ends it with a goodbye, a refusal, or nothing at all when it is beyond words.
 //!
@@ -38,6 +38,12 @@ const MEASURED_PINGS: usize = 64;
 /// How long a peer may be silent.
 pub fn silence_limit(heartbeat: Duration) -> Duration {
     3 * heartbeat + Duration::from_secs(1)
+}
+
+/// How often a peer is pinged: four times before its silence is noticed. More often would tell nothing
+/// sooner, and be most of what an idle cluster does.
+pub fn ping_period(heartbeat: Duration) -> Duration {
+    silence_limit(heartbeat) / 4
 }
 
 /// What a peer did that concerns the owner of its session.
@@ -372,7 +378,7 @@ impl Session {
     }
 
     fn ping(&mut self, now: Moment) {
-        self.next_ping = now.monotonic + self.heartbeat;
+        self.next_ping = now.monotonic + ping_period(self.heartbeat);
         self.sequence += 1;
         let ping = Ping {
             sequence: self.sequence,
