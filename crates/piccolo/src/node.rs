@@ -8,9 +8,9 @@
 //!    before anything is said to anybody;
 //! 4. the port for clients, because other nodes are told where it is; nobody is let in yet;
 //! 5. recovery of what the node held, which tells its progress;
-//! 6. the peers, on the main thread: accepting and dialling;
-//! 7. the cores, a thread each: they serve clients;
-//! 8. steering, on the main thread: founding or joining where there is no cluster, and from then on what
+//! 6. the peers: accepting and dialling;
+//! 7. the cores, which serve clients: the first on the main thread, the others on threads of their own;
+//! 8. steering: founding or joining where there is no cluster, and from then on what
 //!    concerns the node as a whole;
 //! 9. the line "ready to serve", with the command that talks to it.
 //!
@@ -30,7 +30,7 @@ use cluster::{
 };
 use peer::{PeerState, Peers};
 use server::{AdminRequest, Arrivals, ClusterFacts, Links, NodeFacts, PeerFacts, Server};
-use tokio::runtime::LocalOptions;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use wal::{DataDir, Identity, RunId};
@@ -101,9 +101,7 @@ pub(crate) fn run(
         },
     )?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = new_runtime()?;
     let peers = {
         let _entered = runtime.enter();
         start_peers(
@@ -136,8 +134,9 @@ pub(crate) fn run(
     let server = new_server(&config, facts, &store, redis_address, links);
     let (end_cores, end) = watch::channel(false);
     let (open, opened) = watch::channel(false);
-    let cores = start_cores(&store, &server, redis_listener, &opened, &end)?;
+    let (first_core, cores) = start_cores(&store, &server, redis_listener, &opened, &end)?;
 
+    let serving = runtime.spawn_local(first_core.serve());
     let outcome = runtime.block_on(async {
         let ticks = tokio::spawn(tick(Arc::clone(&store), config.cluster.heartbeat / 2));
         let steered = steering.run(peers.clone(), config.cluster.heartbeat);
@@ -161,6 +160,7 @@ pub(crate) fn run(
         return Err(failure);
     }
     end_cores.send_replace(true);
+    runtime.block_on(serving)?;
     join(cores)?;
     store.stop();
     runtime.block_on(peers.shutdown());
@@ -435,36 +435,49 @@ fn admin_command(request: AdminRequest) -> AdminCommand {
     }
 }
 
-/// Starts a thread for each core. They end when `end` turns true and their clients have their replies.
+/// The runtime of a thread that serves clients.
+fn new_runtime() -> std::io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+}
+
+/// The first core, which is the main thread's, and the threads of the others. They end when `end` turns
+/// true and their clients have their replies.
 fn start_cores(
     store: &Arc<Store>,
     server: &Server,
     listener: TcpListener,
     opened: &watch::Receiver<bool>,
     end: &watch::Receiver<bool>,
-) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
+) -> anyhow::Result<(ServingCore, Vec<JoinHandle<anyhow::Result<()>>>)> {
     let (listener, arrivals) = server::Listener::new(listener, store.cores());
     let mut listener = Some(listener);
+    let cores = arrivals.into_iter().enumerate();
+    let mut cores = cores.map(|(index, arrivals)| ServingCore {
+        index,
+        store: Arc::clone(store),
+        server: server.clone(),
+        listener: listener.take(),
+        arrivals,
+        opened: opened.clone(),
+        end: end.clone(),
+    });
+    let first = cores.next().context("a node has a core at least")?;
     let mut threads = Vec::new();
-    for (index, arrivals) in arrivals.into_iter().enumerate() {
-        let core = CoreThread {
-            index,
-            store: Arc::clone(store),
-            server: server.clone(),
-            listener: listener.take(),
-            arrivals,
-            opened: opened.clone(),
-            end: end.clone(),
-        };
+    for core in cores {
         let thread = thread::Builder::new()
-            .name(format!("core-{index}"))
-            .spawn(|| core.run());
+            .name(format!("core-{}", core.index))
+            .spawn(|| {
+                new_runtime()?.block_on(core.serve());
+                Ok(())
+            });
         threads.push(thread.context("a thread could not be started")?);
     }
-    Ok(threads)
+    Ok((first, threads))
 }
 
-struct CoreThread {
+struct ServingCore {
     index: usize,
     store: Arc<Store>,
     server: Server,
@@ -476,9 +489,9 @@ struct CoreThread {
     end: watch::Receiver<bool>,
 }
 
-impl CoreThread {
-    fn run(self) -> anyhow::Result<()> {
-        let CoreThread {
+impl ServingCore {
+    async fn serve(self) {
+        let ServingCore {
             index,
             store,
             server,
@@ -487,42 +500,36 @@ impl CoreThread {
             arrivals,
             mut end,
         } = self;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())?;
-        runtime.block_on(async {
-            let core = Core::new(index, store);
-            tokio::task::spawn_local(std::rc::Rc::clone(&core).run());
-            let listening = listener.map(|listener| {
-                let server = server.clone();
-                tokio::task::spawn_local(async move {
-                    // An error means that the main thread is gone, and the end comes anyway.
-                    drop(opened.wait_for(|opened| *opened).await);
-                    if let Err(error) = listener.run(&server).await {
-                        error!(%error, "clients are no longer accepted");
-                    }
-                })
-            });
-            let serving =
-                tokio::task::spawn_local(server::serve(arrivals, core, server.clone(), draw()));
-            // An error means that the main thread is gone, which is an end as well.
-            drop(end.wait_for(|end| *end).await);
-            if let Some(listening) = listening {
-                listening.abort();
-            }
-            serving.abort();
-            server.hang_up();
-            if tokio::time::timeout(GOODBYE, server.emptied())
-                .await
-                .is_err()
-            {
-                warn!(
-                    clients = server.connected(),
-                    "some clients did not take their last replies"
-                );
-            }
+        let core = Core::new(index, store);
+        tokio::task::spawn_local(std::rc::Rc::clone(&core).run());
+        let listening = listener.map(|listener| {
+            let server = server.clone();
+            tokio::task::spawn_local(async move {
+                // An error means that the node is gone, and the end comes anyway.
+                drop(opened.wait_for(|opened| *opened).await);
+                if let Err(error) = listener.run(&server).await {
+                    error!(%error, "clients are no longer accepted");
+                }
+            })
         });
-        Ok(())
+        let serving =
+            tokio::task::spawn_local(server::serve(arrivals, core, server.clone(), draw()));
+        // An error means that the node is gone, which is an end as well.
+        drop(end.wait_for(|end| *end).await);
+        if let Some(listening) = listening {
+            listening.abort();
+        }
+        serving.abort();
+        server.hang_up();
+        if tokio::time::timeout(GOODBYE, server.emptied())
+            .await
+            .is_err()
+        {
+            warn!(
+                clients = server.connected(),
+                "some clients did not take their last replies"
+            );
+        }
     }
 }
 
