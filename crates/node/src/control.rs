@@ -81,7 +81,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base::{ClusterId, Moment, NodeId, ReplicaId, ShardId};
-use meta::{ClusterMap, NodeStatus};
+use meta::{ClusterMap, Membership, NodeStatus};
 use thiserror::Error;
 
 pub use action::{Action, ClusterState, ShardOrder};
@@ -142,6 +142,10 @@ pub struct Control {
     /// The replicas that this node has, or was told to have.
     local: BTreeSet<(ShardId, ReplicaId)>,
     leaders: BTreeMap<ShardId, Leader>,
+    /// When each shard's leader was last heard of, from itself, and its members then.
+    led: BTreeMap<ShardId, (Duration, Membership)>,
+    /// The time of the last input.
+    now: Duration,
     /// The epoch of the last map that came from this node's replica of shard 0.
     applied_epoch: u64,
     /// The highest term of shard 0 in which orders were heard.
@@ -193,6 +197,8 @@ impl Control {
             own: None,
             local: BTreeSet::new(),
             leaders: BTreeMap::new(),
+            led: BTreeMap::new(),
+            now: Duration::ZERO,
             applied_epoch: 0,
             orders_term: 0,
             round_trips: BTreeMap::new(),
@@ -216,6 +222,7 @@ impl Control {
             return;
         }
         let now = now.monotonic;
+        self.now = now;
         match input {
             ControlInput::Greeted(info) => self.greeted(info, now, actions),
             ControlInput::Lost(node) => {

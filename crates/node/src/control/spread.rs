@@ -2,9 +2,10 @@
 //! and who leads.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base::{NodeId, ReplicaId, ShardId};
-use meta::{ClusterMap, NodeState, NodeStatus, ReplicaStatus, Role, wanted_voters};
+use meta::{ClusterMap, Membership, NodeState, NodeStatus, ReplicaStatus, Role, wanted_voters};
 
 use super::action::{Action, ClusterState, ShardOrder};
 use super::message::Message;
@@ -12,6 +13,10 @@ use super::{Control, META};
 
 /// How many names of nodes that left are remembered.
 const FORMER_NAMES_MAX: usize = 1024;
+
+/// So long a shard may be without a leader before it counts as one without a quorum, if most of its voters are
+/// up: more than an election takes and the news of it.
+const LEADERLESS: Duration = Duration::from_secs(3);
 
 /// Who leads a shard, as far as this node has heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -267,7 +272,31 @@ impl Control {
             }
         }
         self.leaders = leaders;
+        self.note_led();
         self.state_is_stale = true;
+    }
+
+    fn note_led(&mut self) {
+        let Some(map) = &self.map else { return };
+        let led = map.shard_ids().filter_map(|shard| {
+            let (_, leading) = self.leading(shard)?;
+            Some((shard, (self.now, leading.membership.clone()?)))
+        });
+        let led: Vec<_> = led.collect();
+        self.led.extend(led);
+    }
+
+    /// The members of a shard: as its leader tells, or as the last one told while another may be about to
+    /// lead; a planned hand-over and an election are no loss of a quorum. `None` if there is none.
+    fn quorum_of(&self, shard: ShardId) -> Option<&Membership> {
+        if let Some((_, leading)) = self.leading(shard) {
+            return leading.membership.as_ref();
+        }
+        let (seen, membership) = self.led.get(&shard)?;
+        let voters = membership.voters().count();
+        let up = membership.voters().filter(|voter| self.is_up(voter.node));
+        (self.now.saturating_sub(*seen) < LEADERLESS && 2 * up.count() > voters)
+            .then_some(membership)
     }
 
     /// The node that leads shard 0, as far as this one knows.
@@ -311,12 +340,8 @@ impl Control {
         let wanted = wanted_voters(map.replicas, usable);
         let mut state = ClusterState::Ok;
         for shard in map.shard_ids() {
-            let Some((_, leading)) = self.leading(shard) else {
+            let Some(membership) = self.quorum_of(shard) else {
                 return ClusterState::NoQuorum;
-            };
-            let Some(membership) = &leading.membership else {
-                state = ClusterState::Degraded;
-                continue;
             };
             let is_whole = membership.voters().count() >= wanted
                 && membership.voters().all(|voter| self.is_up(voter.node));

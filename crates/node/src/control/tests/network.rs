@@ -35,6 +35,8 @@ pub(super) struct Machine {
     pub(super) control: Option<Control>,
     pub(super) forming: String,
     pub(super) state: Option<ClusterState>,
+    /// All that it has told of it.
+    pub(super) states: Vec<ClusterState>,
     pub(super) stopped: Option<String>,
     pub(super) log: Vec<String>,
     pub(super) hints: BTreeMap<ShardId, Option<NodeId>>,
@@ -126,6 +128,7 @@ impl Network {
                 control: None,
                 forming: String::new(),
                 state: None,
+                states: Vec::new(),
                 stopped: None,
                 log: Vec::new(),
                 hints: BTreeMap::new(),
@@ -433,7 +436,10 @@ impl Network {
                 assert!(there.is_none_or(|there| there.address == address));
             }
             Action::Forming(reason) => self.machines[at].forming = reason,
-            Action::State(state) => self.machines[at].state = Some(state),
+            Action::State(state) => {
+                self.machines[at].state = Some(state);
+                self.machines[at].states.push(state);
+            }
             Action::Shard { shard, order } => self.order(at, shard, order),
             Action::AdminReply { ticket, answer } => {
                 self.machines[at].replies.insert(ticket.0, answer);

@@ -426,6 +426,20 @@ fn the_state_tells_what_is_missing() {
 }
 
 #[test]
+fn an_election_is_no_loss_of_a_quorum() {
+    let mut network = Network::started(3, 3, 1);
+    let leader = network.leader(0).unwrap();
+    for machine in &mut network.machines {
+        machine.states.clear();
+    }
+    network.crash(leader);
+    network.run(5);
+    for at in (0..3).filter(|&at| at != leader) {
+        assert_eq!(network.machines[at].states, [ClusterState::Degraded]);
+    }
+}
+
+#[test]
 fn turns_are_told_who_leads() {
     let mut network = Network::started(4, 3, 1);
     let leader = network.leader(0).unwrap();
