@@ -40,6 +40,7 @@ mod object;
 mod ranges;
 mod reply;
 mod scan;
+mod sets;
 mod spec;
 pub mod split;
 mod strings;

@@ -136,6 +136,8 @@ const SUBJECTS: &[&[Command]] = &[
     crate::object::COMMANDS,
     crate::database::COMMANDS,
     crate::hashes::COMMANDS,
+    crate::sets::COMMANDS,
+    crate::sets::combining::COMMANDS,
 ];
 
 const COUNT: usize = {
@@ -307,6 +309,23 @@ mod tests {
         (62, "hincrbyfloat"),
         (63, "hscan"),
         (64, "hrandfield"),
+        (70, "sadd"),
+        (71, "srem"),
+        (72, "sismember"),
+        (73, "smismember"),
+        (74, "smembers"),
+        (75, "scard"),
+        (76, "spop"),
+        (77, "srandmember"),
+        (78, "smove"),
+        (79, "sinter"),
+        (80, "sintercard"),
+        (81, "sinterstore"),
+        (82, "sunion"),
+        (83, "sunionstore"),
+        (84, "sdiff"),
+        (85, "sdiffstore"),
+        (86, "sscan"),
     ];
 
     #[test]

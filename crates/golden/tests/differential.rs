@@ -77,7 +77,7 @@ fn is_comparable(spec: &Spec) -> bool {
 }
 
 /// The groups of commands that are called as their records say.
-const COLLECTIONS: &[&str] = &["hash"];
+const COLLECTIONS: &[&str] = &["hash", "set"];
 
 fn show(args: &[Vec<u8>]) -> String {
     let words: Vec<_> = args

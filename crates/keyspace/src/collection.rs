@@ -33,7 +33,6 @@ pub(crate) struct ValueMut<'a> {
     pub(crate) hasher: Hasher,
 }
 
-#[allow(dead_code, reason = "sets are to use the rest")]
 impl ValueMut<'_> {
     pub(crate) fn encoding(&self) -> Encoding {
         self.item.occupied().encoding()

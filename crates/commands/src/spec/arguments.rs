@@ -78,7 +78,7 @@ impl Argument {
             }
             "pattern" => ArgumentKind::Pattern,
             "seconds" | "milliseconds" | "offset" | "start" | "end" | "count" | "cursor"
-            | "len" | "increment" | "decrement" | "numkeys" | "db" | "destination-db"
+            | "len" | "increment" | "decrement" | "numkeys" | "limit" | "db" | "destination-db"
             | "index1" | "index2" => ArgumentKind::Integer,
             _ if word.starts_with("unix-time") => ArgumentKind::UnixTime,
             _ => ArgumentKind::String,

@@ -73,7 +73,6 @@ impl Item {
         self.splice(at..at + with.len(), with);
     }
 
-    #[allow(dead_code, reason = "sets are to use it")]
     /// Puts a packed collection in the place of the value, with that encoding.
     pub(crate) fn set_packed(&mut self, encoding: Encoding, run: &[u8]) {
         let mut head = self.occupied().head();

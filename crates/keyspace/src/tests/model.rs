@@ -1,6 +1,6 @@
 //! The keyspace as simple as can be, to compare with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Db, Timestamp};
 
@@ -11,6 +11,7 @@ use crate::{Encoding, Entry, Expiry, Keyspace, Kind, WrongKind};
 pub(super) enum Content {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 impl Content {
@@ -29,6 +30,18 @@ impl Content {
                 assert_eq!(fields.len(), hash.len());
                 Content::Hash(fields)
             }
+            Kind::Set => {
+                let set = keyspace.members(db, entry.key(), Timestamp::ZERO);
+                let mut members = BTreeSet::new();
+                let set = set.expect("it is a set").expect("it is there");
+                set.for_each(&mut |member| {
+                    let is_new = members.insert(member.to_bytes().into_owned());
+                    assert!(is_new, "a walk visits each member once");
+                    assert!(member.with_bytes(|member| set.contains(member)));
+                });
+                assert_eq!(members.len(), set.len());
+                Content::Set(members)
+            }
             kind => unreachable!("{kind:?} is in no model"),
         }
     }
@@ -36,7 +49,7 @@ impl Content {
     fn string_mut(&mut self) -> Result<&mut Vec<u8>, WrongKind> {
         match self {
             Content::String(bytes) => Ok(bytes),
-            Content::Hash(_) => Err(WrongKind),
+            Content::Hash(_) | Content::Set(_) => Err(WrongKind),
         }
     }
 }
@@ -195,6 +208,49 @@ impl Model {
             self.put(db, key, value);
         }
         Ok(old.is_some())
+    }
+
+    /// Adds a member, or removes it; whether it was there.
+    pub(super) fn set_member(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        member: &[u8],
+        is_in: bool,
+    ) -> Result<bool, WrongKind> {
+        self.drop_expired(db, key);
+        let mut value = self.get(db, key).cloned().unwrap_or_else(|| Value {
+            content: Content::Set(BTreeSet::new()),
+            encoding: Encoding::Intset,
+            expires_at: None,
+        });
+        let Content::Set(members) = &mut value.content else {
+            return Err(WrongKind);
+        };
+        let was_in = if is_in {
+            !members.insert(member.to_vec())
+        } else {
+            members.remove(member)
+        };
+        if is_in {
+            if value.encoding == Encoding::Intset && Encoding::of(member) != Encoding::Int {
+                value.encoding = Encoding::Listpack;
+            }
+            let most = if value.encoding == Encoding::Intset {
+                512
+            } else {
+                128
+            };
+            if members.len() > most || member.len() > 64 {
+                value.encoding = Encoding::Hashtable;
+            }
+        }
+        if members.is_empty() {
+            self.map.remove(&(db, key.to_vec()));
+        } else {
+            self.put(db, key, value);
+        }
+        Ok(was_in)
     }
 
     pub(super) fn remove(&mut self, db: Db, key: &[u8]) -> bool {

@@ -18,6 +18,9 @@ pub(super) enum Operation {
     Remove(Db, Key),
     SetField(Db, Key, Field, Bytes),
     RemoveField(Db, Key, Field),
+    /// Adds numbers in a row from the first one on, or a word.
+    AddMembers(Db, Key, Field, u8),
+    RemoveMember(Db, Key, Field, bool),
     SetExpiry(Db, Key, Option<Timestamp>),
     Rename(Db, Key, Key),
     Copy(Db, Key, Db, Key),
@@ -57,6 +60,22 @@ impl Field {
         }
         bytes
     }
+}
+
+/// Numbers from one on that a set may have, of all widths; or one word.
+fn members(first: Field, count: u8) -> Vec<Vec<u8>> {
+    if count == 0 {
+        let mut word = first.bytes();
+        if !first.0.is_multiple_of(3) {
+            word.insert(0, b'w');
+        }
+        return vec![word];
+    }
+    let width = [1, 1, 3000, 200_000_000, 1 << 55][usize::from(first.0 % 5)];
+    let numbers = (0..i64::from(count)).map(|number| (number - 5) * width);
+    numbers
+        .map(|number| number.to_string().into_bytes())
+        .collect()
 }
 
 /// An outcome as a number.
@@ -122,6 +141,10 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         12 => (db(), key(), field(), bytes())
             .prop_map(|(d, k, f, b)| Operation::SetField(d, k, f, b)),
         5 => (db(), key(), field()).prop_map(|(d, k, f)| Operation::RemoveField(d, k, f)),
+        12 => (db(), key(), field(), prop_oneof![3 => Just(0), 2 => 1..20_u8, 1 => any::<u8>()])
+            .prop_map(|(d, k, f, n)| Operation::AddMembers(d, k, f, n)),
+        5 => (db(), key(), field(), any::<bool>())
+            .prop_map(|(d, k, f, n)| Operation::RemoveMember(d, k, f, n)),
         5 => (db(), key(), proptest::option::of(at()))
             .prop_map(|(d, k, a)| Operation::SetExpiry(d, k, a)),
         3 => (db(), key(), key()).prop_map(|(d, f, t)| Operation::Rename(d, f, t)),
@@ -164,6 +187,19 @@ impl Operation {
                 number(removed.map(|was_there| usize::from(was_there == Some(true))))
             }
             Operation::Remove(db, key) => usize::from(keyspace.remove(db, &key.bytes())),
+            Operation::AddMembers(db, key, first, count) => {
+                let added = keyspace.change_members(db, &key.bytes(), Absent::Make, |set| {
+                    let members = members(first, count);
+                    members.iter().filter(|member| set.add(member)).count()
+                });
+                number(added.map(|added| added.expect("an absent set is made")))
+            }
+            Operation::RemoveMember(db, key, first, a_number) => {
+                let member = members(first, u8::from(a_number) * 9).remove(0);
+                let removed = keyspace
+                    .change_members(db, &key.bytes(), Absent::Leave, |set| set.remove(&member));
+                number(removed.map(|was_there| usize::from(was_there == Some(true))))
+            }
             Operation::SetExpiry(db, key, at) => {
                 usize::from(keyspace.set_expiry(db, &key.bytes(), at))
             }
@@ -211,6 +247,19 @@ impl Operation {
                 number(was_there.map(usize::from))
             }
             Operation::Remove(db, key) => usize::from(model.remove(db, &key.bytes())),
+            Operation::AddMembers(db, key, first, count) => {
+                let members = members(first, count);
+                let added = members.iter().map(|member| {
+                    let was_in = model.set_member(db, &key.bytes(), member, true);
+                    was_in.map(|was_in| usize::from(!was_in))
+                });
+                number(added.sum())
+            }
+            Operation::RemoveMember(db, key, first, a_number) => {
+                let member = members(first, u8::from(a_number) * 9).remove(0);
+                let was_in = model.set_member(db, &key.bytes(), &member, false);
+                number(was_in.map(usize::from))
+            }
             Operation::SetExpiry(db, key, at) => {
                 usize::from(model.set_expiry(db, &key.bytes(), at))
             }
