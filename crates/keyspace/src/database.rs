@@ -223,8 +223,14 @@ impl Database {
         Some(self.remove(hasher, place, spot))
     }
 
+    /// Frees a whole slot, but for large values, which go to `large`.
+    pub(crate) fn free_slot(&mut self, slot: Slot, large: &mut Vec<Item>) {
+        let items = self.take_slot(slot).table.into_items();
+        large.extend(items.filter(|item| item.occupied().is_large()));
+    }
+
     /// Takes out a whole slot.
-    pub(crate) fn take_slot(&mut self, slot: Slot) -> SlotTable {
+    fn take_slot(&mut self, slot: Slot) -> SlotTable {
         if self.slot(slot).is_none_or(|slot| slot.table.len() == 0) {
             return SlotTable::default();
         }
@@ -242,14 +248,14 @@ impl Database {
         taken
     }
 
-    /// Frees some entries, at most about [`SPLIT_AT`] of them; false when there are none. Only for a
-    /// database that is not searched any more.
-    pub(crate) fn free_some(&mut self) -> bool {
+    /// Frees some entries, at most about [`SPLIT_AT`] of them, but for large values, which go to `large`; false when
+    /// there are none. Only for a database that is not searched any more.
+    pub(crate) fn free_some(&mut self, large: &mut Vec<Item>) -> bool {
         let Some((slot, table)) = self.slots_from(0).next() else {
             return false;
         };
         if table.table.len() <= SPLIT_AT {
-            drop(self.take_slot(slot));
+            self.free_slot(slot, large);
             return true;
         }
         let block = self.block_mut(slot);
@@ -264,6 +270,8 @@ impl Database {
         block.keys -= part.len();
         self.keys -= part.len();
         self.memory -= freed;
+        let items = part.into_items();
+        large.extend(items.filter(|item| item.occupied().is_large()));
         true
     }
 

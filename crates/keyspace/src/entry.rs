@@ -183,6 +183,11 @@ impl<'k> Entry<'k> {
         self.header().epoch.store(epoch, Relaxed);
     }
 
+    /// Whether freeing the value takes so long that others would notice.
+    pub(crate) fn is_large(&self) -> bool {
+        self.object().is_some_and(Object::is_large)
+    }
+
     /// The memory of the entry and its object.
     pub(crate) fn allocated_bytes(&self) -> usize {
         size_class(self.size()) + self.object().map_or(0, Object::memory_bytes)

@@ -77,13 +77,13 @@ impl Keyspace {
     pub fn set_stamp(&mut self, stamp: Timestamp) {
         assert!(stamp >= self.stamp, "the stamp of a shard never goes back");
         self.stamp = stamp;
+        // Nobody has taken them: then whoever writes on frees them.
+        self.discarded.clear();
         if let Some(database) = self.leftovers.last_mut()
-            && !database.free_some()
+            && !database.free_some(&mut self.discarded)
         {
             self.leftovers.pop();
         }
-        // Nobody has taken them: then whoever writes on frees them.
-        self.discarded.clear();
     }
 
     /// The large values that were removed since the last call, for the caller to drop where that

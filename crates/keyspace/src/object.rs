@@ -21,6 +21,12 @@ pub(crate) enum Object {
     Members(Members),
 }
 
+/// A collection of more memory is not freed on the way.
+const FREED_AT_ONCE_BYTES: usize = 64 << 10;
+
+/// Nor is a single run of bytes that is longer.
+pub(crate) const RUN_FREED_AT_ONCE_BYTES: usize = 4 << 20;
+
 /// Where in an object of parts the next piece starts: what the two numbers mean is the object's
 /// affair. The start is (0, 0).
 pub(crate) type Progress = (usize, usize);
@@ -42,6 +48,16 @@ impl Object {
             Object::String(_) | Object::Packed(_) => false,
             Object::Members(_) => true,
         }
+    }
+
+    /// Whether freeing it takes so long that others would notice.
+    pub(crate) fn is_large(&self) -> bool {
+        let most = if self.has_parts() {
+            FREED_AT_ONCE_BYTES
+        } else {
+            RUN_FREED_AT_ONCE_BYTES
+        };
+        self.memory_bytes() > most
     }
 
     /// The memory that it takes, in constant time. What it shares with others counts as its own.

@@ -47,7 +47,7 @@ pub(crate) struct Snapshot {
     aside: Vec<(Db, Database)>,
     /// What is being written in pieces: nothing else is written before it is complete.
     open: Option<(Kept, Progress)>,
-    /// What was written in pieces, to be freed.
+    /// Large values that were written, to be freed.
     written: Vec<Item>,
 }
 
@@ -321,7 +321,7 @@ impl Snapshot {
                         .slot(slot)
                         .is_some_and(|table| table.table.len() <= SPLIT_AT)
                 {
-                    drop(database.take_slot(slot));
+                    database.free_slot(slot, &mut self.written);
                 }
             }
         }

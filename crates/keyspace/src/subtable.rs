@@ -189,6 +189,12 @@ impl<P: Places> Subtable<P> {
         }
     }
 
+    /// All that stood in the table, in order.
+    pub(crate) fn into_items(self) -> impl Iterator<Item = P::Item> {
+        let items = self.items.into_items().into_iter();
+        items.filter(|item| !item.is_empty())
+    }
+
     /// Makes room for that many entries in all.
     pub(crate) fn reserve(&mut self, len: usize) {
         if limit(self.items.len()) < len {

@@ -184,6 +184,15 @@ impl<P: Places> Table<P> {
         item
     }
 
+    /// All that stood in the table, in order.
+    pub(crate) fn into_items(self) -> impl Iterator<Item = P::Item> {
+        let parts = match self {
+            Table::One(part) => vec![part],
+            Table::Many(directory) => directory.parts,
+        };
+        parts.into_iter().flat_map(Subtable::into_items)
+    }
+
     /// Takes out the last subtable of a table that will not be searched any more.
     pub(crate) fn pop_part(&mut self) -> Subtable<P> {
         match self {

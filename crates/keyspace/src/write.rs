@@ -3,9 +3,10 @@
 
 use base::{Db, Slot, Timestamp};
 
-use crate::entry::{Entry, Head, Item, seconds_of};
+use crate::entry::{Head, Item, seconds_of};
 use crate::hasher::Place;
 use crate::keyspace::{Discarded, Keyspace};
+use crate::object::RUN_FREED_AT_ONCE_BYTES;
 use crate::places::Placed;
 use crate::table::Spot;
 use crate::value::{Encoding, Expiry, Kind, WrongKind};
@@ -46,7 +47,7 @@ impl Keyspace {
                     }
                     let lacking = snapshot.is_some_and(|snapshot| snapshot.lacks(entry));
                     // A large string is written over, and what is shorter gives little back.
-                    let freed = is_large(entry)
+                    let freed = entry.is_large()
                         && entry.string().is_none_or(|old| {
                             old.len().saturating_sub(value.len()) > RUN_FREED_AT_ONCE_BYTES
                         });
@@ -319,25 +320,8 @@ impl Keyspace {
             && snapshot.lacks(item.occupied())
         {
             snapshot.keep(db, item);
-        } else if is_large(item.occupied()) {
+        } else if item.occupied().is_large() {
             self.discarded.push(item);
         }
     }
-}
-
-/// A collection of more memory is not freed on the way.
-const FREED_AT_ONCE_BYTES: usize = 64 << 10;
-/// Nor is a single run of bytes that is longer.
-const RUN_FREED_AT_ONCE_BYTES: usize = 4 << 20;
-
-/// Whether freeing a value takes so long that others would notice.
-fn is_large(entry: Entry<'_>) -> bool {
-    entry.object().is_some_and(|object| {
-        let most = if object.has_parts() {
-            FREED_AT_ONCE_BYTES
-        } else {
-            RUN_FREED_AT_ONCE_BYTES
-        };
-        object.memory_bytes() > most
-    })
 }

@@ -1,5 +1,6 @@
 //! Tests of the keyspace as a whole, beside those of its modules.
 
+mod behaviour;
 mod collections;
 mod model;
 mod operations;
