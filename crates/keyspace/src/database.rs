@@ -9,8 +9,6 @@ use crate::entry::{Entry, Item};
 use crate::expiry::{BLOCK_SLOTS, BLOCKS, Due, Mark, Marks};
 use crate::hasher::{Hasher, Place};
 use crate::memory::size_class;
-#[cfg(test)]
-use crate::object::Object;
 use crate::table::{SPLIT_AT, Spot, Table};
 
 /// See the module. A database that was never used takes no allocation.
@@ -316,8 +314,8 @@ impl Database {
             for entry in table.table.iter().map(Item::occupied) {
                 assert_eq!(Slot::of_key(entry.key()), slot);
                 memory += entry.allocated_bytes();
-                if let Some(Object::Members(members)) = entry.object() {
-                    members.check(hasher);
+                if let Some(object) = entry.object() {
+                    object.check(hasher);
                 }
                 if let Some(at) = entry.expires_at() {
                     expiring += 1;

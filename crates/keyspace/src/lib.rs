@@ -11,7 +11,7 @@
 //! function of the content alone.
 //!
 //! Collections stand in their entry while they are small, in one run of bytes (`packed`, `intset`), and are made of
-//! parts when they are large (`object`, `members`). `collection` is how they are read and changed, and each
+//! parts when they are large (`object`, `members`, `ranking`). `collection` is how they are read and changed, and each
 //! type has a module of its own (`hash`, ...) with what commands use.
 //!
 //! Left out: what commands mean (`commands`), where snapshots go and when (`shard`).
@@ -30,11 +30,15 @@ mod member;
 mod members;
 mod memory;
 mod object;
+mod order;
 mod packed;
 mod places;
 mod prefetch;
+mod ranking;
+mod scored;
 mod set;
 mod snapshot;
+mod sorted_set;
 mod stream;
 mod subtable;
 mod table;
@@ -52,4 +56,5 @@ pub use limits::Limits;
 pub use loader::{SnapshotError, SnapshotLoader};
 pub use packed::Element;
 pub use set::{Set, SetMut};
+pub use sorted_set::{SortedSet, SortedSetMut};
 pub use value::{Encoding, Expiry, Kind, WrongKind};

@@ -1,7 +1,7 @@
 //! Elements of large collections: a key and what belongs to it in one allocation, and the word that
 //! owns it.
 //!
-//! With `entry`, this is the only module that keeps its data in allocations of its own; it shows no pointer.
+//! With `entry` and `scored`, this is the only module that keeps its data in allocations of its own; it shows no pointer.
 //! [`Member`] owns its allocation as a `Box` would.
 
 // One allocation whose lengths stand in itself has no safe form.

@@ -99,22 +99,7 @@ impl Members {
         count: usize,
         visit: &mut dyn FnMut(&'s Member),
     ) -> u64 {
-        if cursor >> CURSOR_BITS != 0 {
-            return 0;
-        }
-        let low = cursor << (u64::BITS - CURSOR_BITS);
-        let (mut work, mut last) = (0, None);
-        for (_, member) in self.table.range(hasher, low, u64::MAX) {
-            let position = hasher.hash(member.key()) >> (u64::BITS - CURSOR_BITS);
-            // Elements that share a position share a call, or a cursor could not tell them apart.
-            if work >= count.max(1) && last != Some(position) {
-                return position;
-            }
-            work += 1;
-            last = Some(position);
-            visit(member);
-        }
-        0
+        scan_table(&self.table, hasher, cursor, count, visit)
     }
 
     #[cfg(test)]
@@ -123,4 +108,30 @@ impl Members {
         let bytes = self.iter().map(Member::allocated_bytes).sum::<usize>();
         assert_eq!(bytes, self.bytes);
     }
+}
+
+/// [`Members::scan`] over any table of elements.
+pub(crate) fn scan_table<'s, T: Placed + Clone>(
+    table: &'s Table<Shared<T>>,
+    hasher: Hasher,
+    cursor: u64,
+    count: usize,
+    visit: &mut dyn FnMut(&'s T),
+) -> u64 {
+    if cursor >> CURSOR_BITS != 0 {
+        return 0;
+    }
+    let low = cursor << (u64::BITS - CURSOR_BITS);
+    let (mut work, mut last) = (0, None);
+    for (_, element) in table.range(hasher, low, u64::MAX) {
+        let position = hasher.hash(element.key()) >> (u64::BITS - CURSOR_BITS);
+        // Elements that share a position share a call, or a cursor could not tell them apart.
+        if work >= count.max(1) && last != Some(position) {
+            return position;
+        }
+        work += 1;
+        last = Some(position);
+        visit(element);
+    }
+    0
 }

@@ -8,6 +8,7 @@ use crate::hasher::Hasher;
 use crate::members::Members;
 use crate::memory::size_class;
 use crate::places::Placed;
+use crate::ranking::Ranking;
 use crate::stream::{decode_length, encode_length, take};
 use crate::value::{Encoding, Kind};
 
@@ -19,6 +20,7 @@ pub(crate) enum Object {
     Packed(Vec<u8>),
     /// A hash, or a set: then the values are empty.
     Members(Members),
+    SortedSet(Box<Ranking>),
 }
 
 /// A collection of more memory is not freed on the way.
@@ -38,6 +40,7 @@ impl Object {
             (Kind::Hash | Kind::Set, Encoding::Hashtable) => {
                 Some(Object::Members(Members::default()))
             }
+            (Kind::SortedSet, Encoding::Skiplist) => Some(Object::SortedSet(Box::default())),
             _ => None,
         }
     }
@@ -46,7 +49,7 @@ impl Object {
     pub(crate) fn has_parts(&self) -> bool {
         match self {
             Object::String(_) | Object::Packed(_) => false,
-            Object::Members(_) => true,
+            Object::Members(_) | Object::SortedSet(_) => true,
         }
     }
 
@@ -66,6 +69,9 @@ impl Object {
             + match self {
                 Object::String(bytes) | Object::Packed(bytes) => size_class(bytes.capacity()),
                 Object::Members(members) => members.memory_bytes(),
+                Object::SortedSet(ranking) => {
+                    size_class(size_of::<Ranking>()) + ranking.memory_bytes()
+                }
             }
     }
 
@@ -97,6 +103,19 @@ impl Object {
                 }
                 None
             }
+            Object::SortedSet(ranking) => {
+                let len = ranking.len();
+                for (rank, item) in (from.0..len).zip(ranking.order().range(from.0..len)) {
+                    if rank > from.0 && out.len() >= until {
+                        return Some((rank, 0));
+                    }
+                    let member = item.scored.member();
+                    encode_length(member.len(), out);
+                    out.extend_from_slice(&item.score.to_le_bytes());
+                    out.extend_from_slice(member);
+                }
+                None
+            }
         }
     }
 
@@ -120,6 +139,21 @@ impl Object {
                 }
                 Ok(())
             }
+            Object::SortedSet(ranking) => {
+                while !piece.is_empty() {
+                    let member_len = decode_length(&mut piece)?;
+                    let score = take(&mut piece, size_of::<f64>())?;
+                    let score = f64::from_le_bytes(score.try_into().expect("the length is so"));
+                    let member = take(&mut piece, member_len)?;
+                    if score.is_nan() {
+                        return Err("a score is no number");
+                    }
+                    if !ranking.push(hasher, score, member) {
+                        return Err("members are not in the order of their scores");
+                    }
+                }
+                Ok(())
+            }
         }
     }
 
@@ -128,6 +162,16 @@ impl Object {
         match self {
             Object::String(_) | Object::Packed(_) => false,
             Object::Members(members) => members.len() == 0,
+            Object::SortedSet(ranking) => ranking.len() == 0,
+        }
+    }
+    /// Asserts what the modules of the parts state.
+    #[cfg(test)]
+    pub(crate) fn check(&self, hasher: Hasher) {
+        match self {
+            Object::String(_) | Object::Packed(_) => {}
+            Object::Members(members) => members.check(hasher),
+            Object::SortedSet(ranking) => ranking.check(hasher),
         }
     }
 }

@@ -305,6 +305,11 @@ impl<'b> Packed<'b> {
         (decode(&rest[..len]), offset + len + tail_len(len))
     }
 
+    /// Whether these bytes, an element with its tail, stand at an offset.
+    pub(crate) fn stands_at(&self, offset: usize, element: &[u8]) -> bool {
+        self.bytes[offset..].starts_with(element)
+    }
+
     /// Where the element after that at an offset starts.
     pub(crate) fn after(&self, offset: usize) -> usize {
         let len = body_len(&self.bytes[offset..]).expect("elements are whole");

@@ -4,6 +4,7 @@ use base::Timestamp;
 
 use crate::intset::Intset;
 use crate::packed::{Packed, number_of};
+use crate::sorted_set::is_sorted_set;
 
 /// What a key holds.
 /// The number of each stands in entries and snapshots.
@@ -135,7 +136,10 @@ impl Encoding {
             (Kind::List | Kind::Set, Encoding::Listpack) => {
                 Packed::checked(run).is_some_and(|packed| packed.len() > 0)
             }
-            (Kind::Hash | Kind::SortedSet, Encoding::Listpack) => Packed::checked(run)
+            (Kind::SortedSet, Encoding::Listpack) => {
+                Packed::checked(run).is_some_and(is_sorted_set)
+            }
+            (Kind::Hash, Encoding::Listpack) => Packed::checked(run)
                 .is_some_and(|packed| packed.len() > 0 && packed.len().is_multiple_of(2)),
             _ => false,
         }

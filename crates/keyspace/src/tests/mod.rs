@@ -5,3 +5,4 @@ mod collections;
 mod model;
 mod operations;
 mod snapshots;
+mod sorted_sets;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Db, Timestamp};
 
+use super::sorted_sets::members_of;
 use crate::{Encoding, Entry, Expiry, Keyspace, Kind, WrongKind};
 
 /// What a key holds.
@@ -12,6 +13,8 @@ pub(super) enum Content {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     Set(BTreeSet<Vec<u8>>),
+    /// Members with the bits of their scores.
+    SortedSet(BTreeMap<Vec<u8>, u64>),
 }
 
 impl Content {
@@ -42,6 +45,11 @@ impl Content {
                 assert_eq!(members.len(), set.len());
                 Content::Set(members)
             }
+            Kind::SortedSet => {
+                let set = keyspace.sorted_set(db, entry.key(), Timestamp::ZERO);
+                let set = set.expect("it is a sorted set").expect("it is there");
+                Content::SortedSet(members_of(set))
+            }
             kind => unreachable!("{kind:?} is in no model"),
         }
     }
@@ -49,7 +57,7 @@ impl Content {
     fn string_mut(&mut self) -> Result<&mut Vec<u8>, WrongKind> {
         match self {
             Content::String(bytes) => Ok(bytes),
-            Content::Hash(_) | Content::Set(_) => Err(WrongKind),
+            _ => Err(WrongKind),
         }
     }
 }
@@ -105,13 +113,13 @@ impl Model {
         value.expires_at.is_none_or(|at| at > self.stamp)
     }
 
-    fn drop_expired(&mut self, db: Db, key: &[u8]) {
+    pub(super) fn drop_expired(&mut self, db: Db, key: &[u8]) {
         if self.get(db, key).is_none() {
             self.map.remove(&(db, key.to_vec()));
         }
     }
 
-    fn put(&mut self, db: Db, key: &[u8], value: Value) {
+    pub(super) fn put(&mut self, db: Db, key: &[u8], value: Value) {
         if self.is_live(&value) {
             self.map.insert((db, key.to_vec()), value);
         } else {

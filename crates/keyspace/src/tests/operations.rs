@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::model::Model;
+use super::sorted_sets::{SortedSetChange, sorted_set_change};
 use crate::{Absent, Expiry, Keyspace, WrongKind};
 
 /// One operation, on one of few keys so that they meet.
@@ -14,6 +15,7 @@ pub(super) enum Operation {
     Append(Db, Key, Bytes),
     SetRange(Db, Key, usize, Bytes),
     Remove(Db, Key),
+    SortedSet(Db, Key, SortedSetChange),
     SetField(Db, Key, Field, Bytes),
     RemoveField(Db, Key, Field),
     /// Adds numbers in a row from the first one on, or a word.
@@ -99,7 +101,7 @@ fn key() -> impl Strategy<Value = Key> {
     (0..36_u8).prop_map(Key)
 }
 
-fn field() -> impl Strategy<Value = Field> {
+pub(super) fn field() -> impl Strategy<Value = Field> {
     (0..32_u8).prop_map(Field)
 }
 
@@ -143,6 +145,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(d, k, f, n)| Operation::AddMembers(d, k, f, n)),
         5 => (db(), key(), field(), any::<bool>())
             .prop_map(|(d, k, f, n)| Operation::RemoveMember(d, k, f, n)),
+        18 => (db(), key(), sorted_set_change())
+            .prop_map(|(d, k, c)| Operation::SortedSet(d, k, c)),
         5 => (db(), key(), proptest::option::of(at()))
             .prop_map(|(d, k, a)| Operation::SetExpiry(d, k, a)),
         3 => (db(), key(), key()).prop_map(|(d, f, t)| Operation::Rename(d, f, t)),
@@ -183,6 +187,9 @@ impl Operation {
                     hash.remove(&field.bytes())
                 });
                 number(removed.map(|was_there| usize::from(was_there == Some(true))))
+            }
+            Operation::SortedSet(db, key, change) => {
+                number(change.apply(keyspace, db, &key.bytes()))
             }
             Operation::Remove(db, key) => usize::from(keyspace.remove(db, &key.bytes())),
             Operation::AddMembers(db, key, first, count) => {
@@ -243,6 +250,9 @@ impl Operation {
             Operation::RemoveField(db, key, field) => {
                 let was_there = model.set_field(db, &key.bytes(), &field.bytes(), None);
                 number(was_there.map(usize::from))
+            }
+            Operation::SortedSet(db, key, change) => {
+                number(change.apply_to_model(model, db, &key.bytes()))
             }
             Operation::Remove(db, key) => usize::from(model.remove(db, &key.bytes())),
             Operation::AddMembers(db, key, first, count) => {
