@@ -243,7 +243,8 @@ def test_status_is_told_by_any_node(make_cluster, piccolo):
     for node in cluster.nodes:
         # While leaderships move, who leads is not known for moments.
         spread = lambda status: {leader_name(status, shard) for shard in range(4)} == {"n1", "n2", "n3"}
-        cluster.wait_for(spread, "leaders are spread", node=node)
+        heard = lambda status: all(each["term"] for each in status["shards"])
+        cluster.wait_for(lambda status: spread(status) and heard(status), "leaders are spread and tell of themselves", node=node)
         shown = piccolo(cluster, node, "status")
         assert shown.returncode == 0, shown.stderr
         assert ": ok" in shown.stdout.splitlines()[0]
