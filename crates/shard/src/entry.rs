@@ -126,6 +126,11 @@ pub(crate) fn content(entry: &Entry) -> Content<'_> {
     }
 }
 
+/// Whether it changes the members.
+pub(crate) fn is_of_members(entry: &Entry) -> bool {
+    payload(entry).first() == Some(&MEMBERS)
+}
+
 /// An entry as it stands on disk and on the wire.
 pub(crate) fn payload(entry: &Entry) -> &[u8] {
     match entry.get_entry_type() {

@@ -83,6 +83,8 @@ pub struct Shard {
     persisted: Mark,
     /// Whether the commit index moved since a hard state was last recorded.
     commit_unrecorded: bool,
+    /// With it durable, so is that the last change of members was committed.
+    members_recorded: Mark,
     /// Messages that must not leave before what they speak of is durable.
     held: VecDeque<(Mark, Vec<Message>)>,
     /// Messages that may leave.
@@ -94,6 +96,8 @@ pub struct Shard {
     now: Duration,
     /// Where replicas are that sent messages; some are no members.
     routes: BTreeMap<u64, NodeId>,
+    /// When other members last answered this replica, while it led.
+    answered: BTreeMap<u64, Duration>,
     snapshots: snapshots::Snapshots,
     map: Option<ClusterMap>,
     /// Whether the map changed and nobody was told yet.
@@ -149,12 +153,14 @@ impl Shard {
             handed_out: Mark(0),
             persisted: Mark(0),
             commit_unrecorded: false,
+            members_recorded: Mark(0),
             held: VecDeque::new(),
             outgoing: Vec::new(),
             election: Election::new(&config, now),
             next_beat: now,
             now,
             routes: BTreeMap::new(),
+            answered: BTreeMap::new(),
             snapshots: snapshots::Snapshots::default(),
             map_changed: map.is_some(),
             map,
@@ -314,7 +320,7 @@ impl Shard {
                 self.begin_round();
             }
             self.offer_snapshots_again();
-        } else if self.election.is_due(now) && self.is_voter() {
+        } else if self.election.is_due(now) && self.is_voter() && self.may_campaign() {
             // Raft refuses while a change of members that is committed is yet to be applied.
             drop(self.raft.campaign());
         }
@@ -387,8 +393,10 @@ impl Shard {
                 self.raft.mut_store().set_hard_state(hard_state.clone());
                 self.commit_unrecorded = true;
             }
-            // A commit index alone can wait: it is found again from the entries.
-            if self.commit_unrecorded && (ready.must_sync() || installs) {
+            // A commit index alone can wait: it is found again from the entries, with the votes of those who
+            // are members. One who is removed is asked for nothing any more, so that must not be forgotten.
+            let members = ready.committed_entries().iter().any(entry::is_of_members);
+            if self.commit_unrecorded && (ready.must_sync() || installs || members) {
                 self.record_hard_state(effects);
             }
             self.raft.mut_store().append(ready.entries());
@@ -407,6 +415,9 @@ impl Shard {
             }
             if installs {
                 self.snapshots.restored(self.handed_out);
+            }
+            if members {
+                self.members_recorded = self.handed_out;
             }
             self.hold(held);
             self.note_role(effects);

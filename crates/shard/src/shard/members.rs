@@ -43,7 +43,7 @@ pub struct Progress {
     pub replica: ReplicaId,
     /// The last entry that it is known to hold.
     pub matched: u64,
-    /// Whether it was heard from of late.
+    /// Whether it has answered within an election timeout.
     pub active: bool,
     /// Whether it is to take a snapshot.
     pub snapshotting: bool,
@@ -72,9 +72,11 @@ pub(crate) fn change(membership: &mut Membership, change: MemberChange) {
 }
 
 impl Shard {
-    /// Whether a change of members is under way.
+    /// Whether a change of members is under way, or could be forgotten by a crash.
     pub fn change_pending(&self) -> bool {
-        self.applied_term != self.term() || self.raft.raft.has_pending_conf()
+        self.applied_term != self.term()
+            || self.raft.raft.has_pending_conf()
+            || self.persisted < self.members_recorded
     }
 
     /// Proposes a change of members. One that is done already is none: so it can be asked for again.
@@ -133,6 +135,9 @@ impl Shard {
         let mut membership = self.membership().clone();
         self::change(&mut membership, change);
         // The routes to those that are gone stay: they may still have to be answered.
+        if let MemberChange::Remove { replica } = change {
+            self.answered.remove(&replica.0);
+        }
         let applied = self.raft.apply_conf_change(&change.to_raft());
         let state = applied.expect("a change of one member is always possible");
         let ids = |members: &[u64]| members.iter().copied().collect::<BTreeSet<_>>();
@@ -143,6 +148,13 @@ impl Shard {
             "Raft and the shard agree on who votes"
         );
         self.raft.mut_store().set_membership(membership);
+        // Nobody proposes to remove a leader, yet one may come to lead with its own removal in its log. Raft
+        // would have it lead on, and panics at the next entry that is committed.
+        let is_removed = self.membership().get(self.config.replica).is_none();
+        if is_removed && self.is_leader() {
+            let term = self.term();
+            self.raft.raft.become_follower(term, 0);
+        }
     }
 
     /// Has another voter take the leadership over. Until it has, or an election timeout has passed,
@@ -172,12 +184,18 @@ impl Shard {
         if !self.is_leader() {
             return Vec::new();
         }
+        // Raft's own note of who was active is wiped with each check of the quorum: who looks right after
+        // one, and again and again at the same beat, would take all for gone.
+        let has_answered = |replica: &u64| {
+            let at = self.answered.get(replica);
+            at.is_some_and(|at| self.now.saturating_sub(*at) < self.config.election)
+        };
         let all = self.raft.raft.prs().iter();
         let mut all: Vec<Progress> = all
             .map(|(&replica, progress)| Progress {
                 replica: ReplicaId(replica),
                 matched: progress.matched,
-                active: progress.recent_active || replica == self.config.replica.0,
+                active: replica == self.config.replica.0 || has_answered(&replica),
                 snapshotting: progress.state == ProgressState::Snapshot,
             })
             .collect();

@@ -48,6 +48,8 @@ impl Shard {
                 let offer = offer.ok_or(MessageError::Truncated)?;
                 self.take_offer(from, &mut message, &offer);
             }
+            // The leader will give up, or ask again.
+            MessageType::MsgTimeoutNow if !self.may_campaign() => return Ok(()),
             // After a power cut under `fsync = never` the log may be shorter than its leader knows.
             MessageType::MsgHeartbeat => message.commit = message.commit.min(self.last_index()),
             _ => {}
@@ -61,6 +63,13 @@ impl Shard {
         );
         if from_leader && self.term() == term && self.raft.raft.leader_id == sender {
             self.election.heard(now);
+        }
+        let answers = matches!(
+            kind,
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
+        );
+        if answers && self.is_leader() && self.raft.raft.prs().get(sender).is_some() {
+            self.answered.insert(sender, now);
         }
         Ok(())
     }

@@ -167,6 +167,15 @@ impl Shard {
         self.commit_unrecorded = true;
     }
 
+    /// Whether Raft can be told to campaign: it looks for changes of members among the entries that are
+    /// committed and not applied, and panics if it finds them gone. From when Raft has gone on from a
+    /// snapshot until the keyspace follows, they are.
+    pub(super) fn may_campaign(&self) -> bool {
+        let next = self.raft.raft.raft_log.applied + 1;
+        let first = self.raft.store().first_index();
+        first.is_ok_and(|first| first <= next)
+    }
+
     /// The keyspace follows.
     pub(super) fn finish_install(&mut self, keyspace: &mut Keyspace, effects: &mut Effects) {
         if !self.snapshots.is_durable(self.persisted) {

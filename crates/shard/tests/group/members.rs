@@ -169,3 +169,26 @@ fn the_map_changes_on_all_replicas() {
         .expect("shard 0 has a map");
     assert_eq!(map.nodes[&NodeId(2)].state, meta::NodeState::Draining);
 }
+
+#[test]
+fn that_a_replica_is_gone_is_not_forgotten() {
+    let (mut world, leader) = World::led(3);
+    let mut others: Vec<u64> = world.replicas.keys().copied().collect();
+    others.retain(|id| *id != leader);
+    for &other in &others {
+        let remove = MemberChange::Remove {
+            replica: ReplicaId(other),
+        };
+        assert_eq!(world.replica(leader).shard.change_members(remove), Ok(()));
+        world.settle();
+        assert!(!world.replica(leader).shard.change_pending());
+    }
+    // Nothing is written after that, and who is gone votes for nobody.
+    for other in others {
+        world.kill(other);
+    }
+    let gone = world.kill(leader);
+    world.restart(leader, gone);
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.leaders(), [leader]);
+}

@@ -48,6 +48,30 @@ fn a_slow_disk_of_a_follower_costs_nobody_the_leadership() {
 }
 
 #[test]
+fn who_answers_is_active_whenever_one_looks() {
+    let (mut world, leader) = World::led(3);
+    let silent = *world.replicas.keys().find(|id| **id != leader).unwrap();
+    for _ in 0..40 {
+        world.now += Duration::from_millis(50);
+        let now = world.now;
+        for replica in world.replicas.values_mut() {
+            replica.shard.tick(now, &mut replica.effects);
+        }
+        let progress = world.replica(leader).shard.progress();
+        assert!(
+            progress.iter().all(|progress| progress.active),
+            "{now:?}: {progress:?}"
+        );
+        world.settle();
+    }
+    world.isolate(silent);
+    world.run(Duration::from_secs(1));
+    for progress in world.replica(leader).shard.progress() {
+        assert_eq!(progress.active, progress.replica.0 != silent);
+    }
+}
+
+#[test]
 fn an_entry_that_another_leader_replaced_had_no_effect() {
     let (mut world, old) = World::led(3);
     world.isolate(old);

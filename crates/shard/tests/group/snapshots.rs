@@ -69,3 +69,17 @@ fn a_snapshot_that_comes_too_late_changes_nothing() {
     assert_eq!(world.replica(follower).shard.incoming(), None);
     world.assert_equal();
 }
+
+#[test]
+fn a_follower_whose_state_lags_behind_its_log_does_not_campaign_yet() {
+    let (mut world, leader) = World::led(3);
+    let follower = left_behind(&mut world, leader);
+    world.replica(follower).disk_held = true;
+    assert!(world.fetch(follower));
+    // The keyspace waits for the disk, and the leader is gone for longer than any election timeout.
+    world.kill(leader);
+    world.run(Duration::from_secs(3));
+    world.replica(follower).disk_held = false;
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.leaders().len(), 1);
+}
