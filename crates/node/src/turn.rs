@@ -21,6 +21,7 @@ mod hand_over;
 mod inputs;
 mod orders;
 mod outside;
+mod requests;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ use hand_over::HandOver;
 pub use inputs::{FromPeer, Inputs, Order};
 use outside::TurnClock;
 pub use outside::{LogNumber, Outputs, Outside};
-use routes::{Routes, refused};
+use routes::Routes;
 
 /// What a turn is told when it is made.
 #[derive(Clone, Debug)]
@@ -104,16 +105,6 @@ enum LogState {
 
 /// At most this many entries that only sweep are made in one turn.
 const SWEEPS: u32 = 32;
-
-/// Requests are put into one entry until it is this large.
-const ENTRY_BYTES: usize = 16 << 20;
-
-/// While an entry is on its way to other replicas and back, writes gather for the next one, at most so long:
-/// what an entry costs all replicas in messages and syncs is shared by all that it holds.
-const GATHERING: Duration = Duration::from_millis(2);
-
-/// Requests are proposed until those that wait for their entries take this much.
-const IN_FLIGHT_BYTES: usize = 64 << 20;
 
 impl Turn {
     /// A shard of which this node has no replica yet.
@@ -340,126 +331,6 @@ impl Turn {
         if self.seen != seen {
             self.seen = seen;
             self.routes.believe(leader);
-        }
-    }
-
-    /// Whether requests cannot be dealt with now, though later.
-    fn must_wait(&mut self, clock: &mut TurnClock, outside: &mut impl Outside) -> bool {
-        let Some(shard) = &self.shard else {
-            return false;
-        };
-        if self.hand_over.is_under_way() {
-            let now = clock.now(outside).monotonic;
-            if self.hand_over.holds_requests(shard, now) {
-                return true;
-            }
-        }
-        shard.is_leader()
-            && ((outside.is_congested() && !outside.is_full())
-                || shard.in_flight_bytes() > IN_FLIGHT_BYTES)
-    }
-
-    /// Whether writes wait for others to share an entry with: they are less than what is on its way. A turn
-    /// comes when that is committed.
-    fn gathers(
-        &self,
-        writes: &[Request],
-        clock: &mut TurnClock,
-        outside: &mut impl Outside,
-    ) -> bool {
-        let Some(shard) = &self.shard else {
-            return false;
-        };
-        let sizes = writes.iter().map(|request| request.commands.size_bytes());
-        shard.is_leader()
-            && shard.awaits_others()
-            && sizes.sum::<usize>() < shard.in_flight_bytes()
-            && clock.now(outside).monotonic < self.proposed_at + GATHERING
-    }
-
-    fn take_requests(
-        &mut self,
-        requests: &mut Vec<Request>,
-        clock: &mut TurnClock,
-        outside: &mut impl Outside,
-        out: &mut Outputs,
-    ) {
-        if self.must_wait(clock, outside) {
-            self.refuse_excess(requests, out);
-            return;
-        }
-        match &mut self.shard {
-            Some(shard) if shard.is_leader() => {
-                let (mut size, mut all_write) = (0, true);
-                let fitting = requests.iter().take_while(|request| {
-                    let fits = size < ENTRY_BYTES;
-                    if fits {
-                        size += request.commands.size_bytes();
-                        all_write &= request.commands.has_writes();
-                    }
-                    fits
-                });
-                let fitting = fitting.count();
-                let rest = match fitting == requests.len() {
-                    true => Vec::new(),
-                    false => requests.split_off(fitting),
-                };
-                let mut writes = std::mem::replace(requests, rest);
-                if !all_write {
-                    let writing = |request: &mut Request| !request.commands.has_writes();
-                    let reads = writes.extract_if(.., writing).collect();
-                    shard.read(reads, &mut self.effects);
-                    if writes.is_empty() {
-                        return;
-                    }
-                }
-                if requests.is_empty() && self.gathers(&writes, clock, outside) {
-                    *requests = writes;
-                    self.refuse_excess(requests, out);
-                    return;
-                }
-                let Some(shard) = &mut self.shard else { return };
-                if self.log_state == LogState::Takes && outside.has_room(size) {
-                    let now = clock.now(outside);
-                    self.proposed_at = now.monotonic;
-                    shard.propose(now, outside.draw(), writes, &mut self.effects);
-                } else {
-                    Shard::refuse(writes, Refusal::DiskFull, &mut self.effects);
-                }
-            }
-            _ => {
-                let now = clock.now(outside).monotonic;
-                for request in requests.drain(..) {
-                    if is_guest(request.ticket) {
-                        let leader = self.routes.leader();
-                        let refusal = Refusal::NotLeader { leader };
-                        self.effects.responses.push(refused(request, refusal));
-                    } else {
-                        self.routes.add(request, now, &mut out.responses);
-                    }
-                }
-            }
-        }
-    }
-
-    /// What waits here takes no more than so much either.
-    fn refuse_excess(&mut self, requests: &mut Vec<Request>, out: &mut Outputs) {
-        let limit = 2 * self.config.forward_limit_bytes;
-        let mut size = 0;
-        let fitting = requests.iter().take_while(|request| {
-            let fits = size <= limit;
-            size += request.commands.size_bytes();
-            fits
-        });
-        let fitting = fitting.count();
-        for request in requests.drain(fitting..) {
-            let response = refused(request, Refusal::Busy);
-            if is_guest(response.ticket) {
-                self.answer_guest(&response, out);
-            } else {
-                self.routes.answered_here(response.ticket);
-                out.responses.push(response);
-            }
         }
     }
 

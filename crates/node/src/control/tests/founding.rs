@@ -13,7 +13,10 @@ fn the_only_founder_founds_at_once() {
     network.start(0);
     assert!(network.all_have_clusters());
     network.run(2);
-    assert_eq!(network.machines[0].state, Some(ClusterState::Ok));
+    assert_eq!(
+        network.machines[0].states.last().copied(),
+        Some(ClusterState::Ok)
+    );
 }
 
 #[test]
@@ -27,7 +30,10 @@ fn founders_wait_for_the_last_of_them_and_say_who_it_is() {
         network.machines[0].forming,
         "the cluster is forming: waiting for host-1:19919 (failed: connection refused)"
     );
-    assert_eq!(network.machines[2].state, Some(ClusterState::Forming));
+    assert_eq!(
+        network.machines[2].states.last().copied(),
+        Some(ClusterState::Forming)
+    );
     network.start(1);
     network.run(2);
     assert!(network.all_have_clusters());

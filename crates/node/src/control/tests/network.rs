@@ -34,8 +34,6 @@ pub(super) struct Machine {
     pub(super) disk: Disk,
     pub(super) control: Option<Control>,
     pub(super) forming: String,
-    pub(super) state: Option<ClusterState>,
-    /// All that it has told of it.
     pub(super) states: Vec<ClusterState>,
     pub(super) stopped: Option<String>,
     pub(super) log: Vec<String>,
@@ -127,7 +125,6 @@ impl Network {
                 disk,
                 control: None,
                 forming: String::new(),
-                state: None,
                 states: Vec::new(),
                 stopped: None,
                 log: Vec::new(),
@@ -436,10 +433,7 @@ impl Network {
                 assert!(there.is_none_or(|there| there.address == address));
             }
             Action::Forming(reason) => self.machines[at].forming = reason,
-            Action::State(state) => {
-                self.machines[at].state = Some(state);
-                self.machines[at].states.push(state);
-            }
+            Action::State(state) => self.machines[at].states.push(state),
             Action::Shard { shard, order } => self.order(at, shard, order),
             Action::AdminReply { ticket, answer } => {
                 self.machines[at].replies.insert(ticket.0, answer);

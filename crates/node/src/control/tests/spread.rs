@@ -322,7 +322,11 @@ fn one_node_becomes_three_and_each_shard_has_three_voters() {
         assert_eq!(network.voters(shard), [0, 1, 2]);
     }
     for at in 0..3 {
-        assert_eq!(network.machines[at].state, Some(ClusterState::Ok), "{at}");
+        assert_eq!(
+            network.machines[at].states.last().copied(),
+            Some(ClusterState::Ok),
+            "{at}"
+        );
         assert_eq!(network.machines[at].disk.replicas.len(), 4);
         assert_eq!(network.machines[at].disk.map, network.machines[0].disk.map);
     }
@@ -342,7 +346,7 @@ fn what_the_balancer_wants_comes_about_though_half_of_the_messages_get_lost() {
             && network
                 .machines
                 .iter()
-                .all(|machine| machine.state == Some(ClusterState::Ok))
+                .all(|machine| machine.states.last().copied() == Some(ClusterState::Ok))
     });
 }
 
@@ -356,7 +360,7 @@ fn a_node_that_stays_away_is_replaced() {
     assert!(network.voters(0).contains(&away));
     let watcher = (0..4).find(|&at| at != away).unwrap();
     assert_eq!(
-        network.machines[watcher].state,
+        network.machines[watcher].states.last().copied(),
         Some(ClusterState::Degraded)
     );
     network.run(DOWN_AFTER.as_secs() + 30);
@@ -364,7 +368,10 @@ fn a_node_that_stays_away_is_replaced() {
         let voters = network.voters(shard);
         assert!(voters.len() == 3 && !voters.contains(&away), "{voters:?}");
     }
-    assert_eq!(network.machines[watcher].state, Some(ClusterState::Ok));
+    assert_eq!(
+        network.machines[watcher].states.last().copied(),
+        Some(ClusterState::Ok)
+    );
     // What it had is destroyed when it comes back.
     network.start(away);
     network.run(60);
@@ -409,7 +416,7 @@ fn the_state_tells_what_is_missing() {
         network
             .machines
             .iter()
-            .map(|machine| machine.state)
+            .map(|machine| machine.states.last().copied())
             .collect()
     };
     assert_eq!(states(&network), [Some(ClusterState::Ok); 3]);
