@@ -64,6 +64,31 @@ const CASES: &[Case] = &[
         elements: 100_000,
         add: |number| words(&format!("SADD key member:{number}")),
     },
+    Case {
+        name: "sorted set of 100",
+        elements: 100,
+        add: |number| {
+            words(&format!(
+                "ZADD key {} member:{number}",
+                number * 7919 % 1000
+            ))
+        },
+    },
+    Case {
+        name: "sorted set of 100, broken scores",
+        elements: 100,
+        add: |number| words(&format!("ZADD key {number}.3 member:{number}")),
+    },
+    Case {
+        name: "sorted set of 100,000",
+        elements: 100_000,
+        add: |number| {
+            words(&format!(
+                "ZADD key {} member:{number}",
+                number * 7919 % 100_000
+            ))
+        },
+    },
 ];
 
 #[test]

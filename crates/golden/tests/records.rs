@@ -117,6 +117,18 @@ fn without_notes(value: Value) -> Value {
     }
 }
 
+/// The record as Redis 7.0, the oracle, has it: what 7.2 added is taken away.
+fn of_oracle(spec: Spec) -> Spec {
+    match spec.name {
+        "zrank" | "zrevrank" => Spec {
+            arity: 3,
+            syntax: "key member",
+            ..spec
+        },
+        _ => spec,
+    }
+}
+
 #[test]
 fn command_info_is_that_of_redis() {
     let Some(redis) = Redis::start() else { return };
@@ -125,7 +137,7 @@ fn command_info_is_that_of_redis() {
     for command in COMMANDS {
         let name = command.spec.name;
         let theirs = without_notes(client.call(&["COMMAND", "INFO", name]).unwrap());
-        let ours = Value::Array(vec![info(&command.spec)]);
+        let ours = Value::Array(vec![info(&of_oracle(command.spec))]);
         assert_eq!(ours.to_string(), theirs.to_string(), "{name}");
     }
 }
@@ -216,7 +228,7 @@ fn command_docs_are_those_of_redis() {
                 .map(|(since, by)| (since.to_owned(), by.to_owned()));
             assert_eq!(ours, deprecated, "{name}");
             let theirs = get(docs, "arguments").map(outline).unwrap_or_default();
-            assert_eq!(our_outline(&spec.arguments()), theirs, "{name}");
+            assert_eq!(our_outline(&of_oracle(*spec).arguments()), theirs, "{name}");
         }
     }
 }

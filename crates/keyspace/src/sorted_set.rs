@@ -1,7 +1,7 @@
 //! Sorted sets: members, each with a score, in the order of scores, and of bytes among equal ones.
 //!
 //! A small one is packed, member and score in turn, in that order; a large one is a table beside a tree. No score is
-//! NaN. A score is packed as a whole number if it is one that a double holds exactly, else as the 8 bytes of the double;
+//! NaN. A score is packed as a whole number if it is one that a double holds exactly (so -0 becomes 0, as in Redis), else as the 8 bytes of the double;
 //! should these be the digits of a number, a zero follows, or they would be packed as that number.
 
 use std::cmp::Ordering;
@@ -40,7 +40,7 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 fn push_score(score: f64, out: &mut Vec<u8>) {
     assert!(!score.is_nan(), "no score is NaN");
     let is_whole = score.trunc() == score && score.abs() <= EXACT_MAX;
-    if is_whole && (score != 0.0 || score.is_sign_positive()) {
+    if is_whole {
         Encoded::of_number(score as i64).push(out);
         return;
     }
@@ -180,6 +180,22 @@ impl<'k> SortedSet<'k> {
         reversed: bool,
         visit: &mut dyn FnMut(Element<'k>, f64),
     ) {
+        self.visit(ranks, reversed, &mut |member, score| {
+            visit(member, score);
+            true
+        });
+    }
+
+    /// The same, until it is told to stop by `false`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn visit(
+        &self,
+        ranks: Range<usize>,
+        reversed: bool,
+        visit: &mut dyn FnMut(Element<'k>, f64) -> bool,
+    ) {
         if ranks.is_empty() {
             return;
         }
@@ -190,7 +206,9 @@ impl<'k> SortedSet<'k> {
                 for _ in ranks {
                     let score = packed.before(end);
                     end = packed.before(score);
-                    visit(packed.at(end).0, score_of(packed.at(score).0));
+                    if !visit(packed.at(end).0, score_of(packed.at(score).0)) {
+                        return;
+                    }
                 }
             }
             Form::Packed(packed) => {
@@ -199,17 +217,18 @@ impl<'k> SortedSet<'k> {
                     let (member, score_at) = packed.at(at);
                     let (score, next) = packed.at(score_at);
                     at = next;
-                    visit(member, score_of(score));
+                    if !visit(member, score_of(score)) {
+                        return;
+                    }
                 }
             }
             Form::Ranking(ranking) => {
-                let mut visit = |item: &'k Ranked| {
-                    visit(Element::Bytes(item.scored.member()), item.score);
-                };
+                let mut visit =
+                    |item: &'k Ranked| visit(Element::Bytes(item.scored.member()), item.score);
                 if reversed {
-                    ranking.order().range_reversed(ranks).for_each(&mut visit);
+                    ranking.order().range_reversed(ranks).all(&mut visit);
                 } else {
-                    ranking.order().range(ranks).for_each(&mut visit);
+                    ranking.order().range(ranks).all(&mut visit);
                 }
             }
         }
@@ -259,6 +278,19 @@ impl SortedSetMut<'_> {
     /// Whether it has none. If so at the end, the key is removed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Prepares for so many members that are to be added: if they are too many for a small set, or the first is too long
+    /// where there is none yet, it is made a large one at once.
+    pub fn expect(&mut self, count: usize, first: &[u8]) {
+        if self.0.run().is_none() {
+            return;
+        }
+        let limits = self.0.limits;
+        let is_long = first.len() > limits.zset_max_listpack_value;
+        if count > most_packed(limits) || (is_long && self.is_empty()) {
+            self.unpack();
+        }
     }
 
     fn read(&self) -> SortedSet<'_> {

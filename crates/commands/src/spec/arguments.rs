@@ -2,7 +2,8 @@
 //! documentation writes them ([`Spec::syntax`](super::Spec::syntax)).
 //!
 //! Words in capitals are tokens, which stand for themselves; a token and the words after it, up to
-//! the next one, are one argument. `[...]` is optional, `|` separates choices, and
+//! the next one, are one argument. `[...]` is optional, `|` separates choices, `<...>` holds them where one must be
+//! made, and
 //! `key value [key value ...]` is one or more of what stands before the brackets.
 
 /// One argument.
@@ -78,8 +79,9 @@ impl Argument {
             }
             "pattern" => ArgumentKind::Pattern,
             "seconds" | "milliseconds" | "offset" | "start" | "end" | "count" | "cursor"
-            | "len" | "increment" | "decrement" | "numkeys" | "limit" | "db" | "destination-db"
-            | "index1" | "index2" => ArgumentKind::Integer,
+            | "len" | "increment" | "decrement" | "numkeys" | "limit" | "stop" | "score"
+            | "min-score" | "max-score" | "weight" | "db" | "destination-db" | "index1"
+            | "index2" => ArgumentKind::Integer,
             _ if word.starts_with("unix-time") => ArgumentKind::UnixTime,
             _ => ArgumentKind::String,
         };
@@ -106,13 +108,13 @@ pub(super) fn parse(syntax: &'static str, rules: usize) -> Vec<Argument> {
 fn words(syntax: &'static str) -> Vec<&'static str> {
     let mut words = Vec::new();
     for mut word in syntax.split_ascii_whitespace() {
-        while let Some(rest) = word.strip_prefix('[') {
-            words.push("[");
-            word = rest;
+        while word.starts_with(['[', '<']) {
+            words.push(&word[..1]);
+            word = &word[1..];
         }
-        let inner = word.trim_end_matches(']');
+        let inner = word.trim_end_matches([']', '>']);
         words.extend((!inner.is_empty()).then_some(inner));
-        words.extend((inner.len()..word.len()).map(|_| "]"));
+        words.extend((inner.len()..word.len()).map(|at| &word[at..=at]));
     }
     words
 }
@@ -131,11 +133,15 @@ impl Parser {
         while let Some(&word) = self.words.get(self.at) {
             let sequence = choices.last_mut().expect("there is one from the start");
             match word {
-                "]" => break,
+                "]" | ">" => break,
                 "|" => choices.push(Vec::new()),
                 "[" => {
                     self.at += 1;
                     self.bracket(sequence);
+                }
+                "<" => {
+                    let argument = self.choice();
+                    sequence.push(argument);
                 }
                 _ if is_token(word) => {
                     let argument = self.token(word);
@@ -153,18 +159,28 @@ impl Parser {
         let mut values = Vec::new();
         while let Some(&word) = self.words.get(self.at + 1)
             && !is_token(word)
-            && !["[", "]", "|"].contains(&word)
+            && !["[", "]", "<", ">", "|"].contains(&word)
         {
             values.push(Argument::of_word(word, self.rules, &mut self.keys));
             self.at += 1;
         }
         let mut argument = match values.len() {
+            0 if self.words.get(self.at + 1) == Some(&"<") => {
+                self.at += 1;
+                self.choice()
+            }
             0 => Argument::new(&token.to_ascii_lowercase(), ArgumentKind::PureToken),
             1 => values.remove(0),
             _ => Argument::new(&token.to_ascii_lowercase(), ArgumentKind::Block(values)),
         };
         argument.token = Some(token);
         argument
+    }
+
+    /// What stands between angle brackets, from the opening one to the closing one.
+    fn choice(&mut self) -> Argument {
+        self.at += 1;
+        one_of(self.choices())
     }
 
     /// What follows an opening bracket; ends on the closing one.
@@ -189,8 +205,7 @@ impl Parser {
         let argument = if let [_] = choices[..] {
             one(choices.into_iter().flatten().collect())
         } else {
-            let choices = choices.into_iter().map(one).collect();
-            Argument::new("choice", ArgumentKind::OneOf(choices))
+            one_of(choices)
         };
         before.push(Argument {
             optional: true,
@@ -201,6 +216,12 @@ impl Parser {
 
 fn is_token(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+/// One of several sequences as an argument.
+fn one_of(choices: Vec<Vec<Argument>>) -> Argument {
+    let choices = choices.into_iter().map(one).collect();
+    Argument::new("choice", ArgumentKind::OneOf(choices))
 }
 
 /// A sequence as one argument.
@@ -269,6 +290,11 @@ mod tests {
                 "key [EX seconds | PERSIST]",
                 1,
                 "key:key0 [(EX seconds:integer|PERSIST)]",
+            ),
+            (
+                "key <MIN | MAX> [BY <A | B>]",
+                1,
+                "key:key0 (MIN|MAX) [BY (A|B)]",
             ),
             (
                 "cursor [MATCH pattern]",

@@ -4,7 +4,7 @@
 use base::{Db, Timestamp};
 use commands::log::{self, BatchHeader};
 use commands::{
-    Applied, Handler, ReadContext, Reply, WriteContext, apply, by_name, unknown_command,
+    Applied, Handler, ReadContext, Reply, WriteContext, apply, by_name, score, unknown_command,
 };
 use golden::Value;
 use keyspace::Keyspace;
@@ -109,8 +109,8 @@ fn value(reply: Reply<'_>, protocol: u8) -> Value {
         Reply::Simple(text) => Value::Simple(text.to_owned()),
         Reply::Error(text) => Value::Error(text.into_owned()),
         Reply::Integer(number) => Value::Integer(number),
-        Reply::Double(number) if old => Value::bulk(number.to_string()),
-        Reply::Double(number) => Value::Double(number.to_string()),
+        Reply::Double(number) if old => Value::bulk(score::format(number)),
+        Reply::Double(number) => Value::Double(score::format(number)),
         Reply::Boolean(truth) if old => Value::Integer(i64::from(truth)),
         Reply::Boolean(truth) => Value::Boolean(truth),
         Reply::BigNumber(digits) if old => Value::bulk(digits),

@@ -133,3 +133,22 @@ fn scores_without_order_leave_little_room() {
     let each = order.bytes() as f64 / 100_000.0;
     assert!(each < 20.0, "{each} bytes for each element");
 }
+
+#[test]
+fn a_search_compares_as_often_as_the_logarithm_tells() {
+    let mut order = Order::default();
+    for len in [1_000, 1_000_000_u32] {
+        for number in order.len() as u32..len {
+            order.insert(order.len(), item(number));
+        }
+        for sought in (0..len).step_by(len as usize / 100) {
+            let mut comparisons = 0;
+            let rank = order.partition_point(|item| {
+                comparisons += 1;
+                item.score < f64::from(sought)
+            });
+            assert_eq!(rank, sought as usize);
+            assert!(comparisons <= len.ilog2() + 6, "{comparisons} among {len}");
+        }
+    }
+}

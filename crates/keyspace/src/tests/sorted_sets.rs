@@ -105,16 +105,19 @@ impl Model {
     ) -> Result<bool, WrongKind> {
         self.change_scores(db, key, |members, encoding| {
             let old = members.get(member).copied().map(f64::from_bits);
+            let is_long = old.is_none() && to.is_some() && member.len() > 64;
             match to {
                 Some(score) if old == Some(score) => {}
                 Some(score) => {
+                    let is_packed = *encoding == Encoding::Listpack && !is_long;
+                    // A packed zero has no sign.
+                    let score = if is_packed { score + 0.0 } else { score };
                     members.insert(member.to_vec(), score.to_bits());
                 }
                 None => {
                     members.remove(member);
                 }
             }
-            let is_long = old.is_none() && to.is_some() && member.len() > 64;
             if is_long || members.len() > 128 {
                 *encoding = Encoding::Skiplist;
             }
