@@ -191,7 +191,8 @@ impl Parser {
                 .iter()
                 .take_while(|word| **word != "]")
                 .count();
-        if end > start && self.words[end - 1] == "..." {
+        let is_flat = !self.words[start..end].contains(&"[");
+        if end > start && is_flat && self.words[end - 1] == "..." {
             // The same words again: no further keys.
             self.at = end;
             let repeated = before.split_off(before.len().saturating_sub(end - 1 - start));
@@ -290,6 +291,11 @@ mod tests {
                 "key [EX seconds | PERSIST]",
                 1,
                 "key:key0 [(EX seconds:integer|PERSIST)]",
+            ),
+            (
+                "[WEIGHTS weight [weight ...]]",
+                0,
+                "[WEIGHTS weight:integer+]",
             ),
             (
                 "key <MIN | MAX> [BY <A | B>]",
