@@ -6,7 +6,9 @@
 
 mod acknowledged;
 mod election_safety;
+mod expiry;
 mod leader_completeness;
+mod leases;
 mod log_matching;
 mod monotonic;
 mod one_cluster;
@@ -47,6 +49,8 @@ pub enum Invariant {
     LogMatching,
     /// A leader has all that was committed.
     LeaderCompleteness,
+    /// Nobody leads while one who led before has a lease.
+    Leases,
     /// Replicas apply the same entries and come to the same state.
     StateMachineSafety,
     /// Term, vote, commit and applied index never go back.
@@ -57,6 +61,8 @@ pub enum Invariant {
     OneCluster,
     /// What was acknowledged is committed, once; what was refused is not.
     Acknowledged,
+    /// No key expires early, and what was gone is not seen again.
+    Expiry,
     /// Clients cannot tell the cluster from one copy that does one thing at a time.
     Linearizability,
     /// After the faults, leaders are elected and replicas become equal.
@@ -121,6 +127,7 @@ pub struct Witness {
     machine: state_machine::StateMachine,
     monotonic: monotonic::Monotonic,
     identities: replica_identity::ReplicaIdentity,
+    leases: leases::Leases,
     clusters: one_cluster::OneCluster,
 }
 
@@ -242,6 +249,20 @@ impl Witness {
         Ok(())
     }
 
+    /// A replica has taken a turn at `now` and has a lease until then, both in true time.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn lease(
+        &mut self,
+        shard: &Shard,
+        until: Duration,
+        now: Duration,
+    ) -> Result<(), Violation> {
+        let leads = (shard.term(), shard.is_leader());
+        self.leases.turned(key_of(shard), leads, until, now)
+    }
+
     /// A node has a cluster.
     ///
     /// # Errors
@@ -268,7 +289,9 @@ impl Witness {
         acknowledged::check(history, &self.machine, shards)?;
         let mut finished = Finished::default();
         for key in history.keys() {
-            match linearizability::check(&history.of_key(key), clock_error) {
+            let calls = history.of_key(key);
+            expiry::check(&calls, clock_error)?;
+            match linearizability::check(&calls, clock_error) {
                 Verdict::Linearizable => finished.decided += 1,
                 Verdict::Undecided => finished.undecided += 1,
                 Verdict::Violated { explained, known } => {

@@ -6,6 +6,7 @@
 //! after its call or never.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use crate::chance::Chance;
@@ -43,7 +44,8 @@ struct Search<'h> {
     clock_error: Duration,
     /// The random numbers.
     marks: Vec<Done>,
-    tried: BTreeSet<(Done, Register)>,
+    /// What was done and the state after it, as fingerprints.
+    tried: BTreeSet<(Done, u64)>,
     done: Done,
     /// Those that are not done, as a list in the order of their calls: the one behind each, and the one
     /// before it. The head of the list is the number of calls.
@@ -110,7 +112,7 @@ impl Search<'_> {
             };
             choice.put = Some(number);
             self.put(number);
-            if !self.tried.insert((self.done, after.clone())) {
+            if !self.tried.insert((self.done, fingerprint(&after))) {
                 continue;
             }
             if self.tried.len() > STATES_LIMIT {
@@ -182,6 +184,13 @@ impl Search<'_> {
         }
         next
     }
+}
+
+/// A number that tells states apart, but for a chance of one in billions.
+fn fingerprint(state: &Register) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -125,9 +125,6 @@ fn main() -> ExitCode {
     let Some((seed, violation)) = found.failures.first() else {
         return ExitCode::SUCCESS;
     };
-    for (seed, violation) in &found.failures {
-        println!("seed {seed}: {violation}");
-    }
     if !options.keep_going {
         tell_shortest(*seed, violation, options.planted);
     }
@@ -170,6 +167,7 @@ fn search(options: &Options, began: Instant) -> Found {
                             found.undecided += u64::from(report.finished.undecided);
                         }
                         Err(violation) => {
+                            println!("seed {seed}: {violation}");
                             found.failures.push((seed, violation));
                             is_over.store(!options.keep_going, Ordering::Relaxed);
                         }

@@ -13,7 +13,7 @@ use crate::plan::Plan;
 pub enum Planted {
     /// Records count as durable as soon as they are handed over: acknowledged before a majority synced.
     DurableTooSoon,
-    /// Hard states never reach the disk: a node forgets its vote.
+    /// Votes never reach the disk: a node that starts votes again in the same term.
     LostVotes,
     /// A node that starts believes that it has been silent for long: it votes at once, whatever lease
     /// it helped to hold before.
@@ -28,25 +28,30 @@ pub enum Planted {
     ReusedIdentity,
     /// Reads are served by whoever led at the last turn, without a look at the lease.
     ReadWithoutLease,
-    /// The lease is looked at before a read, and not again after it.
-    LeaseLookedAtOnce,
+    /// Whether reads may be served is noted down after each turn, and that note is relied upon however much
+    /// later.
+    LeaseAsFlag,
     /// The monotonic clock of a leader stands still for the sake of leases.
     LeaseOnStaleClock,
     /// A received snapshot's place in the log is taken over, its content is not.
     SnapshotWithoutContent,
     /// What has an unknown outcome is told to be certain to have had no effect.
     UncertainToldAsRefused,
-    /// Reads judge expiry by the clock of the node alone, although the last stamp was later.
-    ExpiryByLocalClock,
+    /// Reads judge expiry by a clock that is ahead of that of the stamps.
+    ExpiryByOtherClock,
     /// A node founds without waiting for the other hosts.
     FoundsAlone,
-    /// The purge of the log forgets entries that no snapshot holds yet.
+    /// Now and then the last entry of an append is dropped on its way to the disk, and counts as durable.
     LostTail,
+    /// The pieces of a snapshot are not taken in by who asked for them.
+    LostPieces,
+    /// The file that tells a node who it is was put in place and the folder was not synced.
+    UnsyncedIdentity,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 15] = [
+    pub const ALL: [Planted; 17] = [
         Planted::DurableTooSoon,
         Planted::LostVotes,
         Planted::VotesAtOnce,
@@ -55,13 +60,15 @@ impl Planted {
         Planted::RetriedForward,
         Planted::ReusedIdentity,
         Planted::ReadWithoutLease,
-        Planted::LeaseLookedAtOnce,
+        Planted::LeaseAsFlag,
         Planted::LeaseOnStaleClock,
         Planted::SnapshotWithoutContent,
         Planted::UncertainToldAsRefused,
-        Planted::ExpiryByLocalClock,
+        Planted::ExpiryByOtherClock,
         Planted::FoundsAlone,
         Planted::LostTail,
+        Planted::LostPieces,
+        Planted::UnsyncedIdentity,
     ];
 
     /// Whether a run of that plan could show the bug at all; others need not be tried.
@@ -85,28 +92,28 @@ impl Planted {
                 }
             )
         };
+        let is_link = |fault: &Fault| matches!(fault, Fault::SlowLink { .. });
+        let is_pause = |fault: &Fault| matches!(fault, Fault::Pause { .. });
+        let is_partition = |fault: &Fault| matches!(fault, Fault::Partition { .. });
         let several = plan.founders > 2;
         match self {
-            Planted::DurableTooSoon | Planted::TornRecord => has(cuts_power),
+            Planted::DurableTooSoon | Planted::TornRecord | Planted::UnsyncedIdentity => {
+                has(cuts_power)
+            }
             Planted::LostVotes | Planted::SwappedEntries | Planted::LostTail => has(crashes),
-            Planted::VotesAtOnce => several && plan.lease && has(crashes),
+            Planted::VotesAtOnce => several && plan.lease && plan.strikes_leader(is_link),
             Planted::RetriedForward => several,
             Planted::ReusedIdentity => several && has(|fault| fault.takes_a_disk()),
             Planted::ReadWithoutLease => {
-                several
-                    && has(|fault| matches!(fault, Fault::Partition { .. } | Fault::Pause { .. }))
+                several && plan.strikes_leader(|fault| is_partition(fault) || is_pause(fault))
             }
-            Planted::LeaseLookedAtOnce => {
-                several
-                    && plan.lease
-                    && has(|fault| matches!(fault, Fault::Pause { in_read: true, .. }))
-            }
+            Planted::LeaseAsFlag => several && plan.lease && plan.strikes_leader(is_pause),
             Planted::LeaseOnStaleClock => {
-                several && plan.lease && has(|fault| matches!(fault, Fault::Partition { .. }))
+                several && plan.lease && plan.strikes_leader(is_partition)
             }
-            Planted::SnapshotWithoutContent => several,
+            Planted::SnapshotWithoutContent | Planted::LostPieces => several,
             Planted::UncertainToldAsRefused => several && has(crashes),
-            Planted::ExpiryByLocalClock => {
+            Planted::ExpiryByOtherClock => {
                 several
                     && plan
                         .requests

@@ -31,7 +31,7 @@ use crate::fault::{Death, Effect};
 use crate::invariants::Home;
 use crate::scene::{CrashAt, Event, Scene};
 
-pub use self::start::{Former, StartError, Starting, files, take_torn_record};
+pub use self::start::{Former, StartError, Starting, files, forget_identity, take_torn_record};
 
 /// Settings that all nodes of a run share.
 #[derive(Clone, Debug)]
@@ -197,8 +197,14 @@ impl Process {
 
     /// Something may have arrived.
     pub fn arrived(&mut self, end: crate::network::EndId, clock: &MachineClock, scene: &mut Scene) {
-        if self.peers.has(end) {
-            self.peers.arrived(end, clock.moment(scene.now()), scene);
+        if !self.peers.has(end) {
+            return;
+        }
+        let now = clock.moment(scene.now());
+        self.peers.arrived(end, now, scene);
+        self.peers.run(now, scene);
+        // Most of what arrives is pings, which concern nobody else.
+        if !self.peers.events.is_empty() || self.changes_told != Some(self.peers.hub().changes()) {
             self.work(clock, scene);
         }
     }

@@ -6,7 +6,7 @@ use crate::history::{Call, Outcome};
 use crate::op::{Answer, Op};
 
 /// A key as one atomic register.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Register {
     value: Option<Vec<u8>>,
     expiry: Option<Window>,
@@ -14,7 +14,7 @@ pub struct Register {
 
 /// When a key may and when it must be gone, in true time. Which moment it is depends on wall clocks
 /// that differ by what a run allows, and on when within its call the operation took effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Window {
     earliest: Duration,
     latest: Duration,

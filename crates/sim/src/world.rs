@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::NodeId;
 use wal::testing::MemDisk;
 
 use crate::chance::Chance;
@@ -39,6 +40,8 @@ struct Site {
     /// How many disks there were before.
     disks: u32,
     process: Option<Process>,
+    /// The node that ran here last.
+    node: Option<NodeId>,
     /// A process is stopped as by SIGSTOP, and what happens to it meanwhile.
     paused: Option<Vec<Event>>,
     /// When it goes on; with two pauses at once, after the later one.
@@ -144,6 +147,7 @@ impl World {
                 disk: Arc::new(MemDisk::new()),
                 disks: 0,
                 process: None,
+                node: None,
                 paused: None,
                 resumes: Duration::ZERO,
                 is_gone: false,

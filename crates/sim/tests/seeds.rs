@@ -48,3 +48,19 @@ fn a_run_is_a_function_of_its_plan() {
         assert_eq!(first.trace, second.trace);
     }
 }
+
+#[test]
+fn a_leader_that_is_removed_steps_down() {
+    holds(1554);
+}
+
+#[test]
+fn who_is_left_over_remembers_that_the_others_are_gone() {
+    holds(1777);
+    holds(1885);
+}
+
+#[test]
+fn a_sync_that_was_to_fail_does_not_when_faults_are_over() {
+    holds(2213);
+}

@@ -17,6 +17,8 @@ const RESERVED_BYTES: u64 = 4 << 10;
 pub struct NodeLog {
     wal: Wal<MemDisk>,
     pending: Vec<u8>,
+    /// The same as it was handed over: planted bugs change what is pending.
+    handed: Vec<u8>,
     /// How many appends were handed over.
     number: u64,
     durable: u64,
@@ -57,6 +59,7 @@ impl NodeLog {
             room: wal.room(),
             wal,
             pending: Vec::new(),
+            handed: Vec::new(),
             number: 0,
             durable: 0,
             syncing: None,
@@ -84,6 +87,7 @@ impl NodeLog {
     /// Takes records.
     pub fn append(&mut self, records: &mut Vec<u8>) -> (LogNumber, bool) {
         self.number += 1;
+        self.handed.extend_from_slice(records);
         if self.planted.is_some() {
             self.misplace(records);
         }
@@ -104,7 +108,11 @@ impl NodeLog {
         }
         match self.planted {
             Some(Planted::LostVotes) => {
-                all.retain(|record| !matches!(record.body, Body::HardState { .. }));
+                for record in &mut all {
+                    if let Body::HardState { vote, .. } = &mut record.body {
+                        *vote = 0;
+                    }
+                }
             }
             Some(Planted::SwappedEntries) => {
                 for at in 1..all.len() {
@@ -164,7 +172,8 @@ impl NodeLog {
         }
         match self.wal.append([self.pending.as_slice()]) {
             Ok(_) => {
-                self.syncing = Some((self.number, std::mem::take(&mut self.pending)));
+                self.pending.clear();
+                self.syncing = Some((self.number, std::mem::take(&mut self.handed)));
                 self.marked = false;
                 self.keep_up();
                 Written::Yes

@@ -85,7 +85,9 @@ impl Process {
                     }
                 }
                 Item::Chunk(body) => {
-                    if let Some(transfers) = &mut self.transfers {
+                    if let Some(transfers) = &mut self.transfers
+                        && !scene.has(Planted::LostPieces)
+                    {
                         transfers.chunk(from, body);
                     }
                 }

@@ -10,7 +10,6 @@ use wal::WalError;
 use super::log::NodeLog;
 use crate::chance::Chance;
 use crate::clock::MachineClock;
-use crate::planted::Planted;
 
 /// A turn of one shard of one process.
 pub(super) struct SimOutside<'t> {
@@ -24,21 +23,13 @@ pub(super) struct SimOutside<'t> {
     pub(super) log: &'t mut NodeLog,
     pub(super) keyspace: &'t mut Keyspace,
     pub(super) chance: &'t mut Chance,
-    pub(super) planted: Option<Planted>,
     /// What was handed to the log.
     pub(super) records: Vec<u8>,
-    /// What the clock showed first.
-    pub(super) first: Option<Moment>,
 }
 
 impl Outside for SimOutside<'_> {
     fn now(&mut self) -> Moment {
-        let now = self.clock.moment(self.now + self.paused);
-        let first = *self.first.get_or_insert(now);
-        match self.planted {
-            Some(Planted::LeaseLookedAtOnce) => first,
-            _ => now,
-        }
+        self.clock.moment(self.now + self.paused)
     }
 
     fn draw(&mut self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::{ShardId, Slot};
+use base::{ShardId, Slot, Timestamp};
 use shard::{Commands, Refusal, Request, Response, Ticket};
 
 use super::Process;
@@ -58,24 +58,23 @@ impl Process {
         if moment.monotonic >= host.lease_until && !unchecked {
             return None;
         }
-        let wall = match scene.has(Planted::ExpiryByLocalClock) {
-            true => moment.wall,
-            false => moment.wall.max(host.keyspace.stamp()),
-        };
-        if !host
-            .keyspace
-            .is_key_settled(base::Db::default(), &key_name(key), wall)
-        {
+        let mut wall = moment.wall.max(host.keyspace.stamp());
+        if scene.has(Planted::ExpiryByOtherClock) {
+            wall = Timestamp::from_millis(wall.millis() + 1_000);
+        }
+        let by_clock = scene.has(Planted::ExpiryByOtherClock);
+        let (db, name) = (base::Db::default(), key_name(key));
+        if !by_clock && !host.keyspace.is_key_settled(db, &name, wall) {
             return None;
         }
-        let entry = host.keyspace.get(base::Db::default(), &key_name(key), wall);
+        let entry = host.keyspace.get(db, &name, wall);
         let value = entry.map_or(Answer::Nil, |entry| {
             Answer::Value(entry.string().unwrap_or_default().to_vec())
         });
         let machine = self.home.machine;
         self.paused = scene.pauses_in_read.remove(&machine).unwrap_or_default();
         let after = clock.moment(scene.now() + self.paused).monotonic;
-        let holds = after < host.lease_until || unchecked || scene.has(Planted::LeaseLookedAtOnce);
+        let holds = after < host.lease_until || unchecked;
         holds.then_some(value)
     }
 

@@ -318,6 +318,14 @@ pub fn take_torn_record(disk: &Arc<MemDisk>, unsynced: &[u8]) {
     }
 }
 
+/// A node with a planted bug has not synced the name of its identity file, and the power is gone.
+pub fn forget_identity(disk: &MemDisk) {
+    use wal::Disk;
+    // A node that had not come so far has none.
+    drop(disk.remove(&folder().join("identity")));
+    drop(disk.sync_dir(&folder()));
+}
+
 /// All files of a node, to choose one that rots.
 pub fn files(disk: &MemDisk) -> Vec<PathBuf> {
     use wal::Disk;

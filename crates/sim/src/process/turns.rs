@@ -43,9 +43,7 @@ impl Process {
             log,
             keyspace: &mut host.keyspace,
             chance: &mut self.chance,
-            planted: scene.planted,
             records: Vec::new(),
-            first: None,
         };
         host.is_due = host.turn.run(&mut host.inputs, &mut outside, &mut out);
         let (paused, records) = (outside.paused, outside.records);
@@ -58,10 +56,20 @@ impl Process {
         host.lease_until = Duration::ZERO;
         if let Some(replica) = host.turn.shard() {
             host.lease_until = replica.lease_until();
+            if scene.has(Planted::LeaseAsFlag) && clock.monotonic(scene.now()) < host.lease_until {
+                host.lease_until = Duration::MAX;
+            }
             if scene.has(Planted::LeaseOnStaleClock) && host.lease_until != Duration::ZERO {
                 host.lease_until = host.lease_until.saturating_add(4 * self.settings.election);
             }
             let judged = scene.witness.turned(replica, &host.keyspace, self.home);
+            scene.judge(judged);
+            // One that is alone has a lease for good, and none once it is not alone.
+            let until = match replica.lease_until() {
+                Duration::MAX => Duration::ZERO,
+                until => clock.when(until),
+            };
+            let judged = scene.witness.lease(replica, until, scene.now());
             scene.judge(judged);
         }
         if (host.turn.leads(), host.turn.leader()) != led {

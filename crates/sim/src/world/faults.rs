@@ -142,13 +142,10 @@ impl World {
                 self.sites[machine.index()].disk.set_free_bytes(None);
             }
             Fault::ClockDrift { machine, .. } => self.set_rate(machine, 1_000_000),
-            Fault::Drain { machine, .. } => {
-                if let Some(node) = self.node_of(machine) {
-                    self.ask(&AdminCommand::NodeUndrain(node.to_string()));
-                    // It may be that nobody heard: once more.
-                    self.wishes.insert(number, now + WISH_LASTS);
-                    self.scene.after(ASK_AGAIN, Event::Wish(number));
-                }
+            // From now on the wish is the contrary, until it was heard.
+            Fault::Drain { .. } => {
+                self.wishes.insert(number, now + WISH_LASTS);
+                self.wish(number);
             }
             _ => {}
         }
@@ -161,6 +158,7 @@ impl World {
         self.scene.pauses_in_read.clear();
         for site in &self.sites {
             site.disk.set_free_bytes(None);
+            site.disk.clear_faults();
         }
         for number in 0..self.sites.len() {
             let site = &self.sites[number];
@@ -332,7 +330,11 @@ impl World {
             return;
         }
         let shards = self.plan.shards;
-        let name = |machine: Machine| self.node_of(machine).map(|node| node.to_string());
+        let name = |machine: Machine| {
+            self.sites[machine.index()]
+                .node
+                .map(|node| node.to_string())
+        };
         let command = match fault {
             Fault::Drain { machine, .. } if undrains => {
                 name(machine).map(AdminCommand::NodeUndrain)

@@ -11,7 +11,7 @@ use crate::history::Outcome;
 use crate::invariants::{Home, Invariant, violated};
 use crate::network::Machine;
 use crate::planted::Planted;
-use crate::process::{Doom, Former, Process, Starting, take_torn_record};
+use crate::process::{Doom, Former, Process, Starting, forget_identity, take_torn_record};
 use crate::scene::Event;
 
 /// Whoever starts processes waits so long after one that ended by itself.
@@ -46,6 +46,7 @@ impl World {
             .note(|| format!("m{} starts, disk {disks}, process {number}", machine.0));
         match Process::start(starting, &site.clock, &mut self.scene) {
             Ok(process) => {
+                site.node = Some(process.identity.node);
                 site.process = Some(process);
                 site.is_rotten = false;
                 self.after_step(machine);
@@ -98,7 +99,12 @@ impl World {
             return;
         };
         self.scene.note(|| format!("m{} goes on", machine.0));
-        for event in stalled {
+        // Threads wake up in any order: that of a client may be the first, before clocks are looked at.
+        let clients_first = self.scene.chance.per_mille(500);
+        let (requests, others): (Vec<Event>, Vec<Event>) = stalled
+            .into_iter()
+            .partition(|event| clients_first && matches!(event, Event::Request { .. }));
+        for event in requests.into_iter().chain(others) {
             self.scene.after(Duration::ZERO, event);
         }
     }
@@ -137,6 +143,9 @@ impl World {
                     && let Some(unsynced) = unsynced
                 {
                     take_torn_record(&site.disk, &unsynced);
+                }
+                if self.scene.has(Planted::UnsyncedIdentity) {
+                    forget_identity(&site.disk);
                 }
             }
             Death::Stop => {

@@ -129,6 +129,11 @@ impl MemDisk {
         self.lock().faults.push(fault);
     }
 
+    /// Failures that were to come do not.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
     /// How many bytes files may still grow by; `None` for as many as they like.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.lock().free_bytes = free;
