@@ -50,7 +50,7 @@ impl Turn {
         let sizes = writes.iter().map(|request| request.commands.size_bytes());
         shard.is_leader()
             && shard.awaits_others()
-            && sizes.sum::<usize>() < shard.in_flight_bytes()
+            && sizes.sum::<usize>() < shard.in_flight_bytes().min(self.config.forward_limit_bytes)
             && clock.now(outside).monotonic < self.proposed_at + GATHERING
     }
 
@@ -92,7 +92,6 @@ impl Turn {
                 }
                 if requests.is_empty() && self.gathers(&writes, clock, outside) {
                     *requests = writes;
-                    self.refuse_excess(requests, out);
                     return;
                 }
                 let Some(shard) = &mut self.shard else { return };
