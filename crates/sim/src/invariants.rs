@@ -263,6 +263,14 @@ impl Witness {
         self.leases.turned(key_of(shard), leads, until, now)
     }
 
+    /// A leader has read for a client without asking anybody.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn read(&self, shard: &Shard) -> Result<(), Violation> {
+        self.leases.read(key_of(shard), shard.term())
+    }
+
     /// A node has a cluster.
     ///
     /// # Errors

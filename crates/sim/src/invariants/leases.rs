@@ -1,4 +1,5 @@
-//! Nobody leads while one who led before may still read under a lease.
+//! Nobody leads while one who led before may still read under a lease, and nobody reads under one once
+//! another leads.
 //!
 //! Stale reads would follow, but only from clients that ask the right two nodes in the right milliseconds.
 
@@ -13,6 +14,8 @@ use super::{Invariant, ReplicaKey, Violation, violated};
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     held: BTreeMap<ShardId, BTreeMap<ReplicaId, (u64, Duration)>>,
+    /// The highest term in which somebody led.
+    newest: BTreeMap<ShardId, u64>,
 }
 
 impl Leases {
@@ -24,6 +27,10 @@ impl Leases {
         until: Duration,
         now: Duration,
     ) -> Result<(), Violation> {
+        if leads {
+            let newest = self.newest.entry(key.shard).or_default();
+            *newest = term.max(*newest);
+        }
         let held = self.held.entry(key.shard).or_default();
         held.retain(|replica, (_, until)| *replica != key.replica && *until > now);
         let former = held
@@ -47,6 +54,20 @@ impl Leases {
         }
         Ok(())
     }
+
+    /// A leader of that term has read for a client without asking anybody.
+    pub(super) fn read(&self, key: ReplicaKey, term: u64) -> Result<(), Violation> {
+        match self.newest.get(&key.shard) {
+            Some(&newest) if newest > term => violated(
+                Invariant::Leases,
+                format!(
+                    "replica {} reads shard {} as the leader of term {term}, and another leads in term {newest}",
+                    key.replica.0, key.shard.0
+                ),
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +85,8 @@ mod tests {
         assert_eq!(leases.turned(key(1), (5, true), at(300), at(0)), Ok(()));
         assert_eq!(leases.turned(key(2), (6, false), at(0), at(100)), Ok(()));
         assert!(leases.turned(key(2), (6, true), at(0), at(200)).is_err());
+        assert_eq!(leases.read(key(2), 6), Ok(()));
+        assert!(leases.read(key(1), 5).is_err());
         // It is over, or given up.
         assert_eq!(leases.turned(key(2), (6, true), at(0), at(300)), Ok(()));
         assert_eq!(leases.turned(key(1), (5, true), at(600), at(300)), Ok(()));

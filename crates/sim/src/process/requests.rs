@@ -75,6 +75,10 @@ impl Process {
         self.paused = scene.pauses_in_read.remove(&machine).unwrap_or_default();
         let after = clock.moment(scene.now() + self.paused).monotonic;
         let holds = after < host.lease_until || unchecked;
+        if holds && let Some(replica) = host.turn.shard() {
+            let judged = scene.witness.read(replica);
+            scene.judge(judged);
+        }
         holds.then_some(value)
     }
 
