@@ -11,13 +11,14 @@
 //! function of the content alone.
 //!
 //! Collections stand in their entry while they are small, in one run of bytes (`packed`, `intset`), and are made of
-//! parts when they are large (`object`, `members`, `ranking`). `collection` is how they are read and changed, and each
+//! parts when they are large (`object`, `members`, `ranking`, `elements`). `collection` is how they are read and changed, and each
 //! type has a module of its own (`hash`, ...) with what commands use.
 //!
 //! Left out: what commands mean (`commands`), where snapshots go and when (`shard`).
 
 mod collection;
 mod database;
+mod elements;
 mod entry;
 mod expiry;
 mod hash;
@@ -25,6 +26,7 @@ mod hasher;
 mod intset;
 mod keyspace;
 mod limits;
+mod list;
 mod loader;
 mod member;
 mod members;
@@ -32,6 +34,7 @@ mod memory;
 mod object;
 mod order;
 mod packed;
+mod part;
 mod places;
 mod prefetch;
 mod ranking;
@@ -53,6 +56,7 @@ pub use entry::Entry;
 pub use hash::{Hash, HashMut, Pair};
 pub use keyspace::{Discarded, Keyspace};
 pub use limits::Limits;
+pub use list::{End, List, ListMut};
 pub use loader::{SnapshotError, SnapshotLoader};
 pub use packed::Element;
 pub use set::{Set, SetMut};

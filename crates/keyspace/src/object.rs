@@ -4,6 +4,7 @@
 //! memory in proportion to the number of parts, and a change after it copies the part that it touches. They
 //! stand in snapshots as pieces of a bounded size.
 
+use crate::elements::Elements;
 use crate::hasher::Hasher;
 use crate::members::Members;
 use crate::memory::size_class;
@@ -21,6 +22,7 @@ pub(crate) enum Object {
     /// A hash, or a set: then the values are empty.
     Members(Members),
     SortedSet(Box<Ranking>),
+    List(Elements),
 }
 
 /// A collection of more memory is not freed on the way.
@@ -41,6 +43,7 @@ impl Object {
                 Some(Object::Members(Members::default()))
             }
             (Kind::SortedSet, Encoding::Skiplist) => Some(Object::SortedSet(Box::default())),
+            (Kind::List, Encoding::Quicklist) => Some(Object::List(Elements::default())),
             _ => None,
         }
     }
@@ -49,7 +52,7 @@ impl Object {
     pub(crate) fn has_parts(&self) -> bool {
         match self {
             Object::String(_) | Object::Packed(_) => false,
-            Object::Members(_) | Object::SortedSet(_) => true,
+            Object::Members(_) | Object::SortedSet(_) | Object::List(_) => true,
         }
     }
 
@@ -72,6 +75,7 @@ impl Object {
                 Object::SortedSet(ranking) => {
                     size_class(size_of::<Ranking>()) + ranking.memory_bytes()
                 }
+                Object::List(elements) => elements.memory_bytes(),
             }
     }
 
@@ -116,6 +120,7 @@ impl Object {
                 }
                 None
             }
+            Object::List(elements) => elements.write_piece(from, until, out),
         }
     }
 
@@ -154,6 +159,7 @@ impl Object {
                 }
                 Ok(())
             }
+            Object::List(elements) => elements.read_piece(piece),
         }
     }
 
@@ -163,8 +169,10 @@ impl Object {
             Object::String(_) | Object::Packed(_) => false,
             Object::Members(members) => members.len() == 0,
             Object::SortedSet(ranking) => ranking.len() == 0,
+            Object::List(elements) => elements.len() == 0,
         }
     }
+
     /// Asserts what the modules of the parts state.
     #[cfg(test)]
     pub(crate) fn check(&self, hasher: Hasher) {
@@ -172,6 +180,7 @@ impl Object {
             Object::String(_) | Object::Packed(_) => {}
             Object::Members(members) => members.check(hasher),
             Object::SortedSet(ranking) => ranking.check(hasher),
+            Object::List(elements) => elements.check(),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `0xc0` to `0xdf` | 1 byte, the low bits of a number from -4096 to 4095, to which 4096 is added; the high 5 stand in the head |
 //! | `0xe0` `0xe1` `0xe2` `0xe3` | a number of 2, 3, 4 or 8 bytes, little-endian |
 //! | `0xe4` `0xe5` | a string, its length before it in 2 or 4 bytes |
+//! | `0xf0` to `0xff` | a string of up to 4095 bytes: the low 4 bits of the head are the high ones of the length, the next byte the others |
 //!
 //! The tail tells how many bytes head and content take, for those who come from behind: 7 bits a byte, the lowest
 //! last, the high bit of all but the first set. An element has one form: whatever prints as a
@@ -20,6 +21,7 @@
 //! equal bytes, and a search compares bytes alone.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// The number of elements, before them.
 pub(crate) const COUNT_BYTES: usize = 2;
@@ -39,6 +41,8 @@ const NUMBER_4: u8 = 0xe2;
 const NUMBER_8: u8 = 0xe3;
 const STRING_2: u8 = 0xe4;
 const STRING_4: u8 = 0xe5;
+const MEDIUM_STRING: u8 = 0xf0;
+const MEDIUM_STRING_BYTES: usize = 0xfff;
 
 /// An element of a collection: a field, a value or a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +151,10 @@ impl<'e> Encoded<'e> {
         let head_len = if bytes.len() <= SHORT_STRING_BYTES {
             head[0] = SHORT_STRING | bytes.len() as u8;
             1
+        } else if bytes.len() <= MEDIUM_STRING_BYTES {
+            head[0] = MEDIUM_STRING | (bytes.len() >> 8) as u8;
+            head[1] = bytes.len() as u8;
+            2
         } else if let Ok(len) = u16::try_from(bytes.len()) {
             head[0] = STRING_2;
             head[1..3].copy_from_slice(&len.to_le_bytes());
@@ -227,6 +235,7 @@ fn body_len(bytes: &[u8]) -> Option<usize> {
             let len = bytes.get(1..5)?.try_into().ok()?;
             5 + u32::from_le_bytes(len) as usize
         }
+        MEDIUM_STRING.. => 2 + (usize::from(head & 0x0f) << 8 | usize::from(*bytes.get(1)?)),
         _ => return None,
     };
     Some(len)
@@ -249,6 +258,7 @@ fn decode(body: &[u8]) -> Element<'_> {
         NUMBER_4 => number(4),
         NUMBER_8 => number(8),
         STRING_2 => Element::Bytes(&body[3..]),
+        MEDIUM_STRING.. => Element::Bytes(&body[2..]),
         _ => Element::Bytes(&body[5..]),
     }
 }
@@ -341,6 +351,36 @@ impl<'b> Packed<'b> {
         })
     }
 
+    /// Elements as they stand there.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &'b [u8] {
+        &self.bytes[range]
+    }
+
+    /// Whether that element starts at an offset.
+    pub(crate) fn is_at(&self, offset: usize, sought: &Encoded<'_>) -> bool {
+        sought.starts(&self.bytes[offset..])
+    }
+
+    /// The numbers of the elements that are equal to one, and where they start.
+    pub(crate) fn equal<'s, 'e>(
+        &self,
+        sought: &'s Encoded<'e>,
+    ) -> impl Iterator<Item = (usize, usize)> + use<'b, 's, 'e> {
+        let packed = *self;
+        let (mut index, mut offset) = (0, packed.start());
+        std::iter::from_fn(move || {
+            while offset < packed.end() {
+                let (at, number) = (offset, index);
+                offset = packed.after(offset);
+                index += 1;
+                if packed.is_at(at, sought) {
+                    return Some((number, at));
+                }
+            }
+            None
+        })
+    }
+
     /// Where the element of that number starts; counted from whichever end is nearer.
     pub(crate) fn offset_of(&self, index: usize) -> usize {
         let len = self.len();
@@ -391,6 +431,7 @@ mod tests {
             4 => any::<i64>().prop_flat_map(|number| (0..64_u32)
                 .prop_map(move |shift| (number >> shift).to_string().into_bytes())),
             4 => proptest::collection::vec(any::<u8>(), 0..70),
+            1 => (0..5000_usize).prop_map(|len| vec![b'y'; len]),
             1 => (0..70_000_usize).prop_map(|len| vec![b'x'; len]),
             1 => prop_oneof![Just("-0"), Just("007"), Just(""), Just("9223372036854775808")]
                 .prop_map(|text| text.as_bytes().to_vec()),
@@ -453,6 +494,20 @@ mod tests {
         // "127" as a number of two bytes, and as a string.
         assert!(Packed::checked(&[1, 0, NUMBER_2, 127, 0, 3]).is_none());
         assert!(Packed::checked(&[1, 0, 0x83, b'1', b'2', b'7', 4]).is_none());
+    }
+
+    #[test]
+    fn strings_take_the_shortest_head() {
+        for (len, size) in [
+            (63, 65),
+            (64, 67),
+            (4095, 4099),
+            (4096, 4101),
+            (65_535, 65_541),
+            (65_536, 65_544),
+        ] {
+            assert_eq!(Encoded::of(&vec![b'x'; len]).size(), size, "{len}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use base::{Db, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::model::{Content, Model};
+use super::model::{Content, Model, encoding_of};
 use super::operations::{Key, operations};
 use crate::{Encoding, Expiry, Keyspace};
 
@@ -65,7 +65,7 @@ proptest! {
                 let found = keyspace.entry(db, &key).map(|entry| {
                     assert_eq!(entry.key(), key);
                     let content = Content::of(&keyspace, db, entry);
-                    (content, entry.encoding(), entry.expires_at())
+                    (content, encoding_of(entry), entry.expires_at())
                 });
                 let expected = model.get(db, &key);
                 prop_assert_eq!(

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod collections;
+mod lists;
 mod model;
 mod operations;
 mod snapshots;

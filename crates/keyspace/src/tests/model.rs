@@ -1,11 +1,11 @@
 //! The keyspace as simple as can be, to compare with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::{Db, Timestamp};
 
 use super::sorted_sets::members_of;
-use crate::{Encoding, Entry, Expiry, Keyspace, Kind, WrongKind};
+use crate::{Encoding, End, Entry, Expiry, Keyspace, Kind, WrongKind};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(super) enum Content {
     Set(BTreeSet<Vec<u8>>),
     /// Members with the bits of their scores.
     SortedSet(BTreeMap<Vec<u8>, u64>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl Content {
@@ -50,6 +51,16 @@ impl Content {
                 let set = set.expect("it is a sorted set").expect("it is there");
                 Content::SortedSet(members_of(set))
             }
+            Kind::List => {
+                let list = keyspace.list(db, entry.key(), Timestamp::ZERO);
+                let mut elements = VecDeque::new();
+                let list = list.expect("it is a list").expect("it is there");
+                list.range(0..list.len(), &mut |element| {
+                    elements.push_back(element.to_bytes().into_owned());
+                });
+                assert_eq!(elements.len(), list.len());
+                Content::List(elements)
+            }
             kind => unreachable!("{kind:?} is in no model"),
         }
     }
@@ -74,9 +85,17 @@ impl Value {
     fn of(keyspace: &Keyspace, db: Db, entry: Entry<'_>) -> Value {
         Value {
             content: Content::of(keyspace, db, entry),
-            encoding: entry.encoding(),
+            encoding: encoding_of(entry),
             expires_at: entry.expires_at(),
         }
+    }
+}
+
+/// The encoding of a value, which for lists hangs on more than their content: the tests of lists look at it.
+pub(super) fn encoding_of(entry: Entry<'_>) -> Encoding {
+    match entry.kind() {
+        Kind::List => Encoding::Listpack,
+        _ => entry.encoding(),
     }
 }
 
@@ -259,6 +278,38 @@ impl Model {
             self.put(db, key, value);
         }
         Ok(was_in)
+    }
+
+    /// Puts an element at an end of a list, or takes one there; how many are left.
+    pub(super) fn change_end(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        end: End,
+        push: Option<&[u8]>,
+    ) -> Result<usize, WrongKind> {
+        self.drop_expired(db, key);
+        let mut value = self.get(db, key).cloned().unwrap_or_else(|| Value {
+            content: Content::List(VecDeque::new()),
+            encoding: Encoding::Listpack,
+            expires_at: None,
+        });
+        let Content::List(elements) = &mut value.content else {
+            return Err(WrongKind);
+        };
+        match (push, end) {
+            (Some(element), End::Head) => elements.push_front(element.to_vec()),
+            (Some(element), End::Tail) => elements.push_back(element.to_vec()),
+            (None, End::Head) => drop(elements.pop_front()),
+            (None, End::Tail) => drop(elements.pop_back()),
+        }
+        let len = elements.len();
+        if len == 0 {
+            self.map.remove(&(db, key.to_vec()));
+        } else {
+            self.put(db, key, value);
+        }
+        Ok(len)
     }
 
     pub(super) fn remove(&mut self, db: Db, key: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::sorted_sets::{SortedSetChange, sorted_set_change};
-use crate::{Absent, Expiry, Keyspace, WrongKind};
+use crate::{Absent, End, Expiry, Keyspace, WrongKind};
 
 /// One operation, on one of few keys so that they meet.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(super) enum Operation {
     /// Adds numbers in a row from the first one on, or a word.
     AddMembers(Db, Key, Field, u8),
     RemoveMember(Db, Key, Field, bool),
+    Push(Db, Key, End, Bytes),
+    Pop(Db, Key, End),
     SetExpiry(Db, Key, Option<Timestamp>),
     Rename(Db, Key, Key),
     Copy(Db, Key, Db, Key),
@@ -131,6 +133,10 @@ fn expiry() -> impl Strategy<Value = Expiry> {
     ]
 }
 
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Head), Just(End::Tail)]
+}
+
 pub(super) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         20 => (db(), key(), bytes(), expiry()).prop_map(|(d, k, b, e)| Operation::Set(d, k, b, e)),
@@ -147,6 +153,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(d, k, f, n)| Operation::RemoveMember(d, k, f, n)),
         18 => (db(), key(), sorted_set_change())
             .prop_map(|(d, k, c)| Operation::SortedSet(d, k, c)),
+        12 => (db(), key(), end(), bytes()).prop_map(|(d, k, e, b)| Operation::Push(d, k, e, b)),
+        6 => (db(), key(), end()).prop_map(|(d, k, e)| Operation::Pop(d, k, e)),
         5 => (db(), key(), proptest::option::of(at()))
             .prop_map(|(d, k, a)| Operation::SetExpiry(d, k, a)),
         3 => (db(), key(), key()).prop_map(|(d, f, t)| Operation::Rename(d, f, t)),
@@ -190,6 +198,20 @@ impl Operation {
             }
             Operation::SortedSet(db, key, change) => {
                 number(change.apply(keyspace, db, &key.bytes()))
+            }
+            Operation::Push(db, key, end, element) => {
+                let pushed = keyspace.change_list(db, &key.bytes(), Absent::Make, |list| {
+                    list.push(end, &[&element.bytes()]);
+                    list.len()
+                });
+                number(pushed.map(|len| len.expect("an absent list is made")))
+            }
+            Operation::Pop(db, key, end) => {
+                let popped = keyspace.change_list(db, &key.bytes(), Absent::Leave, |list| {
+                    list.pop(end).expect("no list is empty");
+                    list.len()
+                });
+                number(popped.map(|len| len.unwrap_or(0)))
             }
             Operation::Remove(db, key) => usize::from(keyspace.remove(db, &key.bytes())),
             Operation::AddMembers(db, key, first, count) => {
@@ -254,6 +276,10 @@ impl Operation {
             Operation::SortedSet(db, key, change) => {
                 number(change.apply_to_model(model, db, &key.bytes()))
             }
+            Operation::Push(db, key, end, element) => {
+                number(model.change_end(db, &key.bytes(), end, Some(&element.bytes())))
+            }
+            Operation::Pop(db, key, end) => number(model.change_end(db, &key.bytes(), end, None)),
             Operation::Remove(db, key) => usize::from(model.remove(db, &key.bytes())),
             Operation::AddMembers(db, key, first, count) => {
                 let members = members(first, count);
