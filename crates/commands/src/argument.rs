@@ -81,6 +81,29 @@ pub(crate) fn small_integer(bytes: &[u8]) -> Result<i32, Reply<'static>> {
     })
 }
 
+/// A whole number whose negative is one as well.
+pub(crate) fn negatable(bytes: &[u8]) -> Result<i64, Reply<'static>> {
+    match integer(bytes)? {
+        i64::MIN => Err(Reply::error(format_args!(
+            "ERR value is out of range, value must between {} and {}",
+            -i64::MAX,
+            i64::MAX
+        ))),
+        number => Ok(number),
+    }
+}
+
+/// A whole number that is not negative; what is none has that refusal.
+pub(crate) fn non_negative(bytes: &[u8], refusal: &'static str) -> Result<usize, Reply<'static>> {
+    let number = parse_integer(bytes).and_then(|number| usize::try_from(number).ok());
+    number.ok_or(Reply::refusal(refusal))
+}
+
+/// [`non_negative`] with the refusal that most commands have.
+pub(crate) fn length(bytes: &[u8]) -> Result<usize, Reply<'static>> {
+    non_negative(bytes, "ERR value is out of range, must be positive")
+}
+
 /// Whether the argument is that word, in any case.
 pub(crate) fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::Reply;
-use crate::argument::{SYNTAX, integer};
+use crate::argument::{SYNTAX, integer, negatable};
 
 /// SplitMix64.
 pub(crate) struct Chance(u64);
@@ -63,14 +63,7 @@ const ANY_MAX: u64 = 4 << 20;
 impl Picks {
     /// The count of SRANDMEMBER and its kin: negative where the same element may come again.
     pub(crate) fn parse(arg: &[u8]) -> Result<Picks, Reply<'static>> {
-        let number = integer(arg)?;
-        if number == i64::MIN {
-            return Err(Reply::error(format_args!(
-                "ERR value is out of range, value must between {} and {}",
-                -i64::MAX,
-                i64::MAX
-            )));
-        }
+        let number = negatable(arg)?;
         let count = number.unsigned_abs();
         if number >= 0 {
             return Ok(Picks::Different(

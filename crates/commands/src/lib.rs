@@ -34,6 +34,7 @@ mod hashes;
 mod keys;
 mod lcs;
 mod lifetime;
+mod lists;
 pub mod log;
 mod many;
 mod object;

@@ -4,7 +4,7 @@ pub(crate) mod combining;
 
 use keyspace::{Absent, Keyspace, Set};
 
-use crate::argument::{Outcome, SYNTAX, integer};
+use crate::argument::{Outcome, SYNTAX, length};
 use crate::chance::{Chance, Picks};
 use crate::scan::{self, Options};
 use crate::spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
@@ -248,13 +248,7 @@ fn scard<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Ou
 fn spop(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
     let (key, count) = match args {
         [_, key] => (*key, None),
-        [_, key, count] => {
-            let count = integer(count)
-                .ok()
-                .and_then(|count| usize::try_from(count).ok());
-            let out_of_range = Reply::refusal("ERR value is out of range, must be positive");
-            (*key, Some(count.ok_or(out_of_range)?))
-        }
+        [_, key, count] => (*key, Some(length(count)?)),
         _ => return Err(SYNTAX),
     };
     let nothing = if count.is_some() {

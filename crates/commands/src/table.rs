@@ -142,6 +142,8 @@ const SUBJECTS: &[&[Command]] = &[
     crate::sorted_sets::ranges::COMMANDS,
     crate::sorted_sets::popping::COMMANDS,
     crate::sorted_sets::combining::COMMANDS,
+    crate::lists::COMMANDS,
+    crate::lists::moving::COMMANDS,
 ];
 
 const COUNT: usize = {
@@ -362,6 +364,23 @@ mod tests {
         (149, "zintercard"),
         (150, "zdiff"),
         (151, "zdiffstore"),
+        (90, "lpush"),
+        (91, "rpush"),
+        (92, "lpushx"),
+        (93, "rpushx"),
+        (94, "lpop"),
+        (95, "rpop"),
+        (96, "llen"),
+        (97, "lrange"),
+        (98, "lindex"),
+        (99, "lset"),
+        (100, "linsert"),
+        (101, "lrem"),
+        (102, "ltrim"),
+        (103, "lpos"),
+        (104, "lmove"),
+        (105, "rpoplpush"),
+        (106, "lmpop"),
     ];
 
     #[test]

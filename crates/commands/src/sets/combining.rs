@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use base::{Db, Timestamp};
 use keyspace::{Absent, Element, Keyspace, Set};
 
-use crate::argument::{Outcome, SYNTAX, integer, is};
+use crate::argument::{Outcome, SYNTAX, integer, is, non_negative};
 use crate::spec::{Begin, Find, Flags, KeyFlags, KeySpec, Spec};
 use crate::table::{reads, writes};
 use crate::{Command, CommandId, ReadContext, Reply, WriteContext};
@@ -292,10 +292,7 @@ fn sintercard<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) 
         if !is(option, "LIMIT") {
             return Err(SYNTAX);
         }
-        let number = integer(value)
-            .ok()
-            .and_then(|number| usize::try_from(number).ok());
-        limit = match number.ok_or(Reply::refusal("ERR LIMIT can't be negative"))? {
+        limit = match non_negative(value, "ERR LIMIT can't be negative")? {
             0 => usize::MAX,
             number => number,
         };

@@ -78,10 +78,10 @@ impl Argument {
                 ArgumentKind::Key(rule)
             }
             "pattern" => ArgumentKind::Pattern,
-            "seconds" | "milliseconds" | "offset" | "start" | "end" | "count" | "cursor"
-            | "len" | "increment" | "decrement" | "numkeys" | "limit" | "stop" | "score"
-            | "min-score" | "max-score" | "weight" | "db" | "destination-db" | "index1"
-            | "index2" => ArgumentKind::Integer,
+            "index" | "rank" | "num-matches" | "seconds" | "milliseconds" | "offset" | "start"
+            | "end" | "count" | "cursor" | "len" | "increment" | "decrement" | "numkeys"
+            | "limit" | "stop" | "score" | "min-score" | "max-score" | "weight" | "db"
+            | "destination-db" | "index1" | "index2" => ArgumentKind::Integer,
             _ if word.starts_with("unix-time") => ArgumentKind::UnixTime,
             _ => ArgumentKind::String,
         };
@@ -301,6 +301,11 @@ mod tests {
                 "key <MIN | MAX> [BY <A | B>]",
                 1,
                 "key:key0 (MIN|MAX) [BY (A|B)]",
+            ),
+            (
+                "numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+                1,
+                "numkeys:integer key:key0+ (LEFT|RIGHT) [COUNT count:integer]",
             ),
             (
                 "cursor [MATCH pattern]",
