@@ -45,6 +45,26 @@ const CASES: &[Case] = &[
         add: |number| words(&format!("HSET key {number} {}", number % 1000)),
     },
     Case {
+        name: "list of 128",
+        elements: 128,
+        add: |number| words(&format!("RPUSH key element:{number}")),
+    },
+    Case {
+        name: "list of 100,000",
+        elements: 100_000,
+        add: |number| words(&format!("RPUSH key element:{number}")),
+    },
+    Case {
+        name: "list of 100,000, from the head",
+        elements: 100_000,
+        add: |number| words(&format!("LPUSH key {number}")),
+    },
+    Case {
+        name: "list of 100,000 long elements",
+        elements: 100_000,
+        add: |number| words(&format!("RPUSH key {number:0>100}x")),
+    },
+    Case {
         name: "set of 100 numbers",
         elements: 100,
         add: |number| words(&format!("SADD key {}", number * 7)),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::list::End;
 use crate::memory::size_class;
 use crate::object::Progress;
-use crate::packed::{Element, Encoded, Packed};
+use crate::packed::{COUNT_BYTES, Element, Encoded, Packed};
 use crate::part::{Part, PartLimit};
 use crate::stream::{decode_length, encode_length, take};
 
@@ -23,7 +23,49 @@ pub(crate) struct Elements {
     bytes: usize,
 }
 
+/// A list of so many parts is one of many.
+const MANY_PARTS: usize = 16;
+
 impl Elements {
+    /// The elements of a run, in as many parts as they take. Where it does not fit into one, the part at `end`,
+    /// which is about to grow, is the one that is not full: so a list that shrinks again from either end ends
+    /// up as one part.
+    pub(crate) fn of_run(run: &[u8], end: End, limit: PartLimit) -> Elements {
+        let mut elements = Elements::default();
+        let packed = Packed::new(run);
+        let mut add = |range: Range<usize>, len: usize| {
+            let len = u16::try_from(len).expect("packed collections are bounded");
+            elements.add_run(&[&len.to_le_bytes(), packed.bytes(range)].concat());
+        };
+        let (mut last, mut before) = (packed.end(), packed.len());
+        if end == End::Head {
+            (last, before) = (packed.start(), 0);
+            let fits = |last, before| {
+                limit.allows(COUNT_BYTES + packed.end() - last, packed.len() - before)
+            };
+            while last < packed.end() && !fits(last, before) {
+                (last, before) = (packed.after(last), before + 1);
+            }
+        }
+        let (mut start, mut len) = (packed.start(), 0);
+        let mut offset = start;
+        while offset < last {
+            let next = packed.after(offset);
+            if len > 0 && !limit.allows(COUNT_BYTES + next - start, len + 1) {
+                add(start..offset, len);
+                (start, len) = (offset, 0);
+            }
+            (offset, len) = (next, len + 1);
+        }
+        if len > 0 {
+            add(start..last, len);
+        }
+        if before < packed.len() {
+            add(last..packed.end(), packed.len() - before);
+        }
+        elements
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -83,9 +125,11 @@ impl Elements {
     }
 
     pub(crate) fn push(&mut self, end: End, element: &Encoded<'_>, limit: PartLimit) {
-        let at = match end {
-            End::Head => 0,
-            End::Tail => self.parts.len().saturating_sub(1),
+        let (at, limit) = match (end, self.parts.len()) {
+            (End::Head, MANY_PARTS..) => (0, limit.of_many()),
+            (End::Head, _) => (0, limit),
+            (End::Tail, count @ MANY_PARTS..) => (count - 1, limit.of_many()),
+            (End::Tail, count) => (count.saturating_sub(1), limit),
         };
         match self.parts.get(at) {
             Some(part) if limit.takes(part, element.size(), 1) => self.add_at(at, end, element),

@@ -12,7 +12,7 @@ use crate::elements::{Cut, Elements};
 use crate::entry::Entry;
 use crate::keyspace::Keyspace;
 use crate::object::Object;
-use crate::packed::{COUNT_BYTES, Element, Encoded, Packed};
+use crate::packed::{Element, Encoded, Packed};
 use crate::part::PartLimit;
 use crate::value::{Encoding, Kind, WrongKind};
 
@@ -196,7 +196,7 @@ impl ListMut<'_> {
 
     /// Puts elements at an end, one after another: the last of them ends up outermost.
     pub fn push(&mut self, end: End, elements: &[&[u8]]) {
-        let limit = self.make_room(elements);
+        let limit = self.make_room(end, elements);
         if let Some(list) = self.parts_mut() {
             for element in elements {
                 list.push(end, &Encoded::of(element), limit);
@@ -247,7 +247,7 @@ impl ListMut<'_> {
     /// # Panics
     /// If there are not so many.
     pub fn set(&mut self, index: usize, element: &[u8]) {
-        let limit = self.make_room(&[element]);
+        let limit = self.make_room(End::Tail, &[element]);
         let element = Encoded::of(element);
         if let Some(list) = self.parts_mut() {
             list.set(index, &element, limit);
@@ -267,7 +267,7 @@ impl ListMut<'_> {
     /// # Panics
     /// If there are not so many.
     pub fn insert(&mut self, index: usize, element: &[u8]) {
-        let limit = self.make_room(&[element]);
+        let limit = self.make_room(End::Tail, &[element]);
         let element = Encoded::of(element);
         if let Some(list) = self.parts_mut() {
             list.insert(index, &element, limit);
@@ -335,16 +335,14 @@ impl ListMut<'_> {
         }
     }
 
-    /// Makes parts of a packed list that may not take these elements more; what parts may hold.
-    fn make_room(&mut self, elements: &[&[u8]]) -> PartLimit {
+    /// Makes parts of a packed list that may not take these elements more, at that end as far as is known;
+    /// what parts may hold.
+    fn make_room(&mut self, end: End, elements: &[&[u8]]) -> PartLimit {
         let limit = PartLimit::of(self.0.limits);
         if let Some(run) = self.0.run() {
             let bytes = elements.iter().map(|element| element.len()).sum();
             if !limit.keeps_packed(run, bytes, elements.len()) {
-                let mut parts = Elements::default();
-                if run.len() > COUNT_BYTES {
-                    parts.add_run(run);
-                }
+                let parts = Elements::of_run(run, end, limit);
                 self.0.set_object(Encoding::Quicklist, Object::List(parts));
             }
         }

@@ -172,7 +172,21 @@ impl PartLimit {
 
     /// Whether a part takes so many bytes and elements more.
     pub(crate) fn takes(&self, part: &Part, bytes: usize, len: usize) -> bool {
-        COUNTERS_BYTES + part.run().len() + bytes <= self.bytes && part.len() + len <= self.len
+        self.allows(part.run().len() + bytes, part.len() + len)
+    }
+
+    /// Whether a run of so many bytes and elements may be a part, though it be of several.
+    pub(crate) fn allows(&self, bytes: usize, len: usize) -> bool {
+        COUNTERS_BYTES + bytes <= self.bytes && len <= self.len
+    }
+
+    /// The limit in a list of many parts: a quarter more, so that what a part takes beside its elements weighs less than
+    /// in Redis. Lists of few parts keep to the limit itself, on which their encoding hangs.
+    pub(crate) fn of_many(self) -> PartLimit {
+        PartLimit {
+            bytes: self.bytes + self.bytes / 4,
+            ..self
+        }
     }
 
     /// Whether two parts may be one.
