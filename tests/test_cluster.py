@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import select
+import time
 
 import pytest
 
@@ -166,6 +168,34 @@ def test_commands_of_a_connection_keep_their_order(make_cluster):
                 assert connection.reply() == number
                 assert connection.reply() == "OK"
                 assert connection.reply() == str(number).encode()
+
+
+def test_a_long_read_costs_a_node_nothing_that_it_leads(make_cluster):
+    cluster = make_cluster(3).start()
+    leader = cluster.leader()
+    follower = cluster.others(leader)[0]
+    term = lambda: shard_of(cluster.status(follower), 0)["term"]
+    with leader.connect() as connection:
+        # The longest strings that LCS takes.
+        connection.call("SET", "{k}a", "ab" * 5500)
+        connection.call("SET", "{k}b", "ba" * 5500)
+        began = time.monotonic()
+        connection.call("LCS", "{k}a", "{k}b", "LEN")
+        once = time.monotonic() - began
+    # Longer than it takes until others are elected, or until a silent peer is given up.
+    times = int(3 / once) + 1
+    before = term()
+    for node in (leader, follower):
+        with node.connect(timeout=120) as reader, leader.connect(timeout=120) as other:
+            reader.send(command("LCS", "{k}a", "{k}b", "LEN") * times)
+            for _ in range(10):
+                assert other.call("GET", "{k}a") == b"ab" * 5500
+            assert not select.select([reader.socket], [], [], 0)[0], "others read meanwhile"
+            # A write takes its turn after the reads, and is not lost.
+            assert other.call("INCR", "counter") > 0
+            assert [reader.reply() for _ in range(times)] == [10999] * times
+    assert term() == before, "nobody else was elected"
+    assert "lost a peer" not in leader.log_text(last=1000)
 
 
 def test_scan_gives_every_key_once_at_least(make_cluster):

@@ -9,12 +9,13 @@ use keyspace::Keyspace;
 use meta::ReplicaStatus;
 use node::transfer::Wanted;
 use node::{FromPeer, Inputs, LogNumber, Order, Outputs, Outside, Turn};
-use shard::{Request, Shard};
+use shard::{LongReadsDone, Request, Shard};
 use tokio::sync::Notify;
 use wal::WalError;
 
 use crate::clock::SystemClock;
 use crate::log::LogWriter;
+use crate::long_reads::Gate;
 use crate::random::Random;
 
 /// A shard: its keyspace, which any core reads, what has come in for it, and its [`Turn`], which one
@@ -47,6 +48,8 @@ pub(crate) struct Cell {
     ticked: AtomicBool,
     work: AtomicBool,
     turn: Mutex<Holder>,
+    /// Closed while long reads are under way.
+    pub(crate) gate: Gate,
 }
 
 /// Until when reads of the keyspace are linearizable, in nanoseconds of the monotonic clock.
@@ -141,6 +144,7 @@ impl Cell {
                 inputs: Inputs::default(),
                 told: Told::default(),
             }),
+            gate: Gate::default(),
         }
     }
 
@@ -190,8 +194,14 @@ impl Cell {
         self.keyspace.read().expect("no holder of this lock panics")
     }
 
-    /// Runs `work` on the keyspace and nothing else at the same time; must be short.
+    /// Runs `work` on the keyspace and nothing else at the same time; must be short. Waits until no long reads
+    /// are under way.
     pub(crate) fn with_keyspace<R>(&self, work: impl FnOnce(&mut Keyspace) -> R) -> R {
+        let _passed = self.gate.pass();
+        self.change_keyspace(work)
+    }
+
+    fn change_keyspace<R>(&self, work: impl FnOnce(&mut Keyspace) -> R) -> R {
         work(
             &mut self
                 .keyspace
@@ -207,8 +217,20 @@ impl Cell {
         &self,
         work: impl FnOnce(Option<&Shard>, &mut Keyspace) -> R,
     ) -> R {
-        let holder = self.turn.lock().expect("no holder of this lock panics");
-        self.with_keyspace(|keyspace| work(holder.turn.shard(), keyspace))
+        loop {
+            // A turn may have long reads begin; nobody waits for those while he holds it.
+            drop(self.gate.pass());
+            let holder = self.turn.lock().expect("no holder of this lock panics");
+            if let Some(_passed) = self.gate.try_pass() {
+                return self.change_keyspace(|keyspace| work(holder.turn.shard(), keyspace));
+            }
+        }
+    }
+
+    /// What long reads gave is for the next turn.
+    pub(crate) fn end_long_reads(&self, done: LongReadsDone) {
+        self.inbox().inputs.long_reads = Some(done);
+        self.note_work();
     }
 
     /// How the shard stood after its last turn.
@@ -323,6 +345,9 @@ impl Cell {
         take(&mut came.requests, &mut inputs.requests);
         take(&mut came.from_peers, &mut inputs.from_peers);
         take(&mut came.orders, &mut inputs.orders);
+        if came.long_reads.is_some() {
+            inputs.long_reads = came.long_reads.take();
+        }
         inbox.peer_bytes = 0;
     }
 
@@ -419,7 +444,7 @@ impl Outside for Surroundings<'_> {
     }
 
     fn write_keyspace<R>(&mut self, work: impl FnOnce(&mut Keyspace) -> R) -> R {
-        self.cell.with_keyspace(work)
+        self.cell.change_keyspace(work)
     }
 
     fn read_keyspace<R>(&mut self, work: impl FnOnce(&Keyspace) -> R) -> R {

@@ -19,6 +19,7 @@ mod cell;
 mod clock;
 mod core;
 mod log;
+mod long_reads;
 mod mailbox;
 mod news;
 mod random;

@@ -1,8 +1,8 @@
 //! The task that looks after the node as a whole: it drives [`node::Control`].
 //!
 //! It hears of peers, of the shards' news, of time and of what operators want, and carries out what
-//! control decides, each action completely before the next. It runs on one thread, that of the peers; what
-//! it writes to the disk is little and rare.
+//! control decides, each action completely before the next. It runs on one thread, that of the peers; once
+//! the node serves, what it writes to the disk is written on others.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -195,7 +195,7 @@ impl Steering {
         let mut actions = Vec::new();
         self.look_at_peers(&peers, &mut actions);
         loop {
-            if let Err(error) = self.carry_out(&peers, &mut actions) {
+            if let Err(error) = self.carry_out(&peers, &mut actions).await {
                 return error;
             }
             tokio::select! {
@@ -289,7 +289,11 @@ impl Steering {
         }
     }
 
-    fn carry_out(&mut self, peers: &Peers, actions: &mut Vec<Action>) -> Result<(), SteeringError> {
+    async fn carry_out(
+        &mut self,
+        peers: &Peers,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), SteeringError> {
         for action in actions.drain(..) {
             match action {
                 Action::PersistFounding(proposal) => self.folder.store_founding(&proposal)?,
@@ -303,7 +307,7 @@ impl Steering {
                     self.belong(&map)?;
                     info!(cluster_id = %map.cluster, shards = map.shards, "joined a cluster");
                 }
-                Action::KeepMap(map) => self.keep(&map)?,
+                Action::KeepMap(map) => self.keep(&map).await?,
                 Action::SetCluster(cluster) => peers.set_cluster_id(cluster),
                 Action::Send { to, bytes } => send(peers, to, &bytes),
                 Action::Dial { node, address } => match address.parse() {
@@ -360,11 +364,16 @@ impl Steering {
     }
 
     /// Keeps a newer map, as well as that goes. A node that had none finds its shards by it.
-    fn keep(&mut self, map: &ClusterMap) -> Result<(), SteeringError> {
+    async fn keep(&mut self, map: &ClusterMap) -> Result<(), SteeringError> {
         let mut bytes = Vec::new();
         map.encode(&mut bytes);
-        if let Err(error) = self.folder.store_map(&bytes) {
-            warn!(%error, "the map could not be kept");
+        // The disk takes its time, and this thread has clients and peers to serve.
+        let folder = Arc::clone(&self.folder);
+        let kept = tokio::task::spawn_blocking(move || folder.store_map(&bytes)).await;
+        match kept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the map could not be kept"),
+            Err(error) => warn!(%error, "the map could not be kept"),
         }
         let voters = wanted_voters(map);
         self.view

@@ -15,6 +15,7 @@ use crate::Fsync;
 use crate::cell::{Cell, ShardStatus};
 use crate::clock::SystemClock;
 use crate::log::LogWriter;
+use crate::long_reads;
 use crate::mailbox::{Mailbox, Message};
 use crate::snapshots::SnapshotThreads;
 use crate::traffic::Traffic;
@@ -329,10 +330,14 @@ impl Store {
     /// another one is due.
     pub(crate) fn turn(&self, shard: usize, out: &mut Outputs) -> bool {
         let running = self
-            .running()
+            .running
+            .get()
             .expect("turns are taken with shards that exist");
         let cell = &running.cells[shard];
         cell.turn(&self.clock, &running.log, out, |out, told| {
+            if let Some(reads) = out.long_reads.take() {
+                long_reads::begin(running, cell, reads);
+            }
             self.traffic.carry_out(cell, &running.log, out, told);
         })
     }
@@ -348,6 +353,7 @@ impl Store {
             election: config.election,
             lease: config.lease,
             hash_seed,
+            short_read_bytes: commands::SHORT_BYTES,
             forward_limit_bytes: config.forward_limit_bytes,
         }
     }

@@ -205,7 +205,10 @@ impl Traffic {
                 from,
                 bytes: bytes.to_vec(),
             }),
-            Item::Raft { .. } | Item::Forward { .. } | Item::Forwarded { .. } => {}
+            Item::Raft { .. }
+            | Item::Forward { .. }
+            | Item::Forwarded { .. }
+            | Item::Working { .. } => {}
         }
     }
 

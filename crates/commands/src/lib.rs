@@ -36,6 +36,7 @@ mod lcs;
 mod lifetime;
 mod lists;
 pub mod log;
+mod long;
 mod many;
 mod object;
 mod ranges;
@@ -52,6 +53,7 @@ mod varint;
 pub mod wire;
 
 pub use clock::hangs_on_clock;
+pub use long::{SHORT_BYTES, is_long};
 pub use reply::Reply;
 pub use spec::{
     Argument, ArgumentKind, Begin, Categories, Find, Flags, KeyFlags, KeySpec, Spec,

@@ -60,6 +60,8 @@ pub struct TurnConfig {
     pub lease: bool,
     /// The seed of the hash of the keyspaces of replicas that are created here.
     pub hash_seed: u64,
+    /// Reads that may look at more of the data are run elsewhere.
+    pub short_read_bytes: usize,
     /// Requests of sessions that wait for the leader, or for its answer, may take so many bytes, and
     /// those that other nodes forwarded here as many again; above that requests are refused.
     pub forward_limit_bytes: usize,
@@ -77,6 +79,8 @@ pub struct Turn {
     log_state: LogState,
     /// Expired keys wait to be swept.
     sweeping: bool,
+    /// Long reads are under way. Nothing is applied meanwhile; all else goes on, the heartbeats above all.
+    reads_long: bool,
     routes: Routes,
     guests: Guests,
     hand_over: HandOver,
@@ -118,6 +122,7 @@ impl Turn {
             forgotten: Vec::new(),
             log_state: LogState::Takes,
             sweeping: false,
+            reads_long: false,
             guests: Guests::default(),
             hand_over: HandOver::default(),
             proposed_at: Duration::ZERO,
@@ -212,7 +217,16 @@ impl Turn {
                 self.hear(news, now, &mut inputs.requests, out);
             }
         }
-        for order in inputs.orders.drain(..) {
+        if let Some(done) = inputs.long_reads.take() {
+            self.reads_long = false;
+            // While they run no replica goes.
+            if let Some(shard) = &mut self.shard {
+                shard.long_reads_done(done, &mut self.effects);
+            }
+        }
+        let reads_long = self.reads_long;
+        let may_obey = |order: &mut Order| !reads_long || !order.replaces_state();
+        for order in inputs.orders.extract_if(.., may_obey) {
             self.obey(order, &mut clock, outside, out);
         }
         self.note_leader();
@@ -226,7 +240,7 @@ impl Turn {
             return false;
         }
         if self.shard.as_ref().is_some_and(Shard::has_reads) {
-            self.read(outside);
+            self.read(outside, out);
             if !self.settle(false, &mut clock, outside) {
                 return false;
             }
@@ -272,6 +286,11 @@ impl Turn {
             shard.tick(now, &mut self.effects);
             self.hand_over.tick(shard, &self.config, now);
         }
+        if self.reads_long {
+            for node in self.guests.nodes() {
+                out.outbox.put_working(node, self.config.shard);
+            }
+        }
         let has_replica = self.shard.is_some();
         self.routes.tick(now, has_replica, &mut out.responses);
     }
@@ -304,6 +323,7 @@ impl Turn {
             FromPeer::Forwarded { from, id, outcome } => {
                 self.routes.forwarded(from, id, outcome, &mut out.responses);
             }
+            FromPeer::Working { from } => self.routes.working(from, now),
             FromPeer::Unsent { to, forwards } => self.routes.unsent(to, forwards),
             FromPeer::Lost(node) => {
                 if let Some(shard) = &mut self.shard {
@@ -356,7 +376,7 @@ impl Turn {
                     }
                 }
                 shard.advance(effects);
-                has_committed = shard.has_committed();
+                has_committed = shard.has_committed() && !self.reads_long;
             }
             if !effects.records.is_empty() && (self.log_state == LogState::Takes || retries) {
                 match outside.append(&mut effects.records) {
@@ -392,6 +412,7 @@ impl Turn {
             }
             if let Some(shard) = &mut self.shard
                 && shard.has_committed()
+                && !self.reads_long
             {
                 outside.write_keyspace(|keyspace| shard.apply(keyspace, effects));
             }
@@ -399,23 +420,31 @@ impl Turn {
     }
 
     /// Answers the reads that may be answered.
-    fn read(&mut self, outside: &mut impl Outside) {
+    fn read(&mut self, outside: &mut impl Outside, out: &mut Outputs) {
         let Some(shard) = &mut self.shard else { return };
         let effects = &mut self.effects;
         // Not the turn's time: the lease is looked at now, and again when they have run.
         let now = outside.now();
         let random = outside.draw();
+        let short_bytes = self.config.short_read_bytes;
+        // What was committed while others ran was applied before the next ones run.
+        let may_begin = !self.reads_long;
         outside.read_keyspace(|keyspace| {
-            shard.answer_reads(now.monotonic, keyspace, now.wall, random, effects);
+            shard.answer_reads(now, keyspace, random, short_bytes, effects);
+            if may_begin {
+                out.long_reads = shard.take_long_reads(keyspace, random);
+            }
         });
+        self.reads_long |= out.long_reads.is_some();
         shard.confirm_reads(outside.now().monotonic, effects);
-        let unsettled = shard.take_unsettled();
-        if unsettled.is_empty() {
+        let mut unsettled = shard.take_unsettled();
+        if unsettled.is_empty() && !shard.wants_stamp() {
             return;
         }
         if self.log_state == LogState::Takes && outside.has_room(0) {
             shard.propose(now, random, unsettled, effects);
         } else {
+            unsettled.append(&mut shard.take_unstamped());
             Shard::refuse(unsettled, Refusal::DiskFull, effects);
         }
     }

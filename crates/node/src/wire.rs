@@ -16,6 +16,7 @@
 //! | 3 forwarded | shard u32, id u64, an [outcome](Outcome) |
 //! | 4 control | what `Control` says to its like |
 //! | 5 fetch, 6 chunk | what the transfer of snapshots says to its like |
+//! | 7 working | shard u32 |
 //!
 //! Numbers are little-endian. A kind that is not known is passed over: it is of a later minor version.
 //! A payload of another version is refused as a whole.
@@ -51,6 +52,8 @@ pub enum Kind {
     Fetch = 5,
     /// A piece of a snapshot.
     Chunk = 6,
+    /// What was forwarded will take long.
+    Working = 7,
 }
 
 /// Version, kind and length are left out of a body; before a forward's commands stand this many bytes.
@@ -108,6 +111,11 @@ pub enum Item<'p> {
     Fetch(&'p [u8]),
     /// For the receiver of snapshots.
     Chunk(&'p [u8]),
+    /// All that was forwarded and is not answered has arrived, or will, and takes long.
+    Working {
+        /// Of this shard.
+        shard: ShardId,
+    },
 }
 
 impl Item<'_> {
@@ -133,6 +141,7 @@ impl Item<'_> {
                 let outcome = outcome::decode(outcome)?;
                 Some((shard, FromPeer::Forwarded { from, id, outcome }))
             }
+            Item::Working { shard } => Some((shard, FromPeer::Working { from })),
             Item::Control(_) | Item::Fetch(_) | Item::Chunk(_) => None,
         })
     }
@@ -180,6 +189,7 @@ impl<'p> Iterator for Items<'p> {
                 4 => Some(Item::Control(body)),
                 5 => Some(Item::Fetch(body)),
                 6 => Some(Item::Chunk(body)),
+                7 => split_shard(body).map(|(shard, _)| Item::Working { shard }),
                 _ => continue,
             };
             return Some(item.ok_or(WireError::Truncated));

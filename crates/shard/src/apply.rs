@@ -163,13 +163,14 @@ impl<'e> Batch<'e> {
     }
 }
 
-/// The replies to a request that only reads.
+/// The replies to a request that only reads; none if one of its commands may look at more than `short_bytes`.
 pub(crate) fn read_all(
     commands: &Commands,
     keyspace: &Keyspace,
     now: Timestamp,
     random: u64,
-) -> Vec<Reply<'static>> {
+    short_bytes: usize,
+) -> Option<Vec<Reply<'static>>> {
     let mut reads: &[u8] = &commands.reads;
     let mut args = Vec::new();
     let mut replies = Vec::with_capacity(commands.len());
@@ -178,12 +179,15 @@ pub(crate) fn read_all(
         if reply_bytes > Response::LIMIT_BYTES {
             break;
         }
-        let context = |db| ReadContext { db, now, random };
-        let reply = run_read(&mut reads, &mut args, keyspace, context);
+        let (command, db) = decode_read(&mut reads, &mut args);
+        if commands::is_long(&command.spec, &args, keyspace, db, short_bytes) {
+            return None;
+        }
+        let reply = run(command, &args, keyspace, ReadContext { db, now, random });
         reply_bytes += reply.size_bytes();
         replies.push(reply);
     }
-    replies
+    Some(replies)
 }
 
 /// Whether what they would read hangs on whose clock judges expiry, so that an entry must judge it.
@@ -206,10 +210,19 @@ fn run_read<'r>(
     context: impl FnOnce(Db) -> ReadContext,
 ) -> Reply<'static> {
     let (command, db) = decode_read(reads, args);
+    run(command, args, keyspace, context(db))
+}
+
+fn run(
+    command: &Command,
+    args: &[&[u8]],
+    keyspace: &Keyspace,
+    context: ReadContext,
+) -> Reply<'static> {
     let Handler::Read(run) = command.handler else {
         unreachable!("only reads are put among the reads");
     };
-    run(keyspace, args, context(db)).into_owned()
+    run(keyspace, args, context).into_owned()
 }
 
 fn decode_read<'r>(reads: &mut &'r [u8], args: &mut Vec<&'r [u8]>) -> (&'static Command, Db) {

@@ -24,6 +24,7 @@ mod election;
 mod entry;
 mod in_flight;
 mod log_store;
+mod long;
 mod message;
 mod reads;
 mod recovery;
@@ -33,6 +34,7 @@ mod snapshot;
 
 pub use effects::{ChangeOutcome, Effects, Mark};
 pub use entry::MemberChange;
+pub use long::{LongReads, LongReadsDone};
 pub use message::MessageError;
 pub use recovery::{Recovery, RecoveryError, Replayed};
 pub use request::{Commands, CommandsError, Refusal, Request, Response, Ticket};

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use base::Timestamp;
 use commands::Reply;
 
 use crate::request::Request;
@@ -39,6 +40,9 @@ pub(crate) struct Reads {
     pub(crate) unconfirmed: Vec<(Request, Vec<Reply<'static>>)>,
     /// Those that may run but for keys of which only an entry can say whether they have expired.
     pub(crate) unsettled: Vec<Request>,
+    /// Those that may run, and take so long that this is to happen elsewhere, with the time by which they are to
+    /// judge expiry at least.
+    pub(crate) long: Vec<(Request, Timestamp)>,
 }
 
 impl Reads {
@@ -92,6 +96,7 @@ impl Reads {
         let unconfirmed = self.unconfirmed.drain(..).map(|(request, _)| request);
         let mut all: Vec<Request> = unconfirmed.collect();
         all.append(&mut self.unsettled);
+        all.extend(self.long.drain(..).map(|(request, _)| request));
         all.append(&mut self.fresh);
         for (_, requests) in self.confirmed.drain(..).chain(self.waiting.drain(..)) {
             all.extend(requests);
@@ -105,5 +110,6 @@ impl Reads {
             && self.confirmed.is_empty()
             && self.unconfirmed.is_empty()
             && self.unsettled.is_empty()
+            && self.long.is_empty()
     }
 }

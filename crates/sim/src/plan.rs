@@ -25,6 +25,8 @@ pub struct Plan {
     pub replicas: u32,
     /// Whether reads are served under a lease.
     pub lease: bool,
+    /// Whether every read that a shard is asked for takes long.
+    pub long_reads: bool,
     /// Where nodes run the [next version](crate::newer).
     pub newer: Machines,
     /// How many keys clients use.
@@ -79,6 +81,7 @@ impl Plan {
             shards,
             replicas,
             lease: chance.per_mille(850),
+            long_reads: Chance::of(seed, 5).per_mille(150),
             newer: newer(seed),
             keys: *chance.pick(&[1, 2, 4]),
             delay: (Duration::from_micros(50), Duration::from_millis(most)),

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use base::{Moment, NodeId, ShardId};
 use keyspace::Keyspace;
-use node::{Control, ControlInput, FromPeer, HostView, Inputs, Order, Turn};
-use shard::Ticket;
+use node::{Control, ControlInput, FromPeer, HostView, Inputs, Order, Outputs, Turn};
+use shard::{LongReads, Ticket};
 use wal::Identity;
 use wal::testing::MemDisk;
 
@@ -46,6 +46,8 @@ pub struct Settings {
     pub down_after: Duration,
     /// Whether reads are served under a lease.
     pub lease: bool,
+    /// Reads that may look at more run elsewhere.
+    pub short_read_bytes: usize,
     /// How many shards a founder makes.
     pub shards: u32,
     /// How many voters they should have.
@@ -69,6 +71,8 @@ struct ShardHost {
     inputs: Inputs,
     keyspace: Keyspace,
     is_due: bool,
+    /// Under way elsewhere.
+    long_reads: Option<LongReads>,
     /// As of the last turn: until then reads may be served at once.
     lease_until: Duration,
 }
@@ -109,6 +113,8 @@ pub struct Process {
     pub waiting: BTreeSet<usize>,
     /// How long it was stopped in the middle of what it did last.
     pub paused: Duration,
+    /// What came of the turn in the middle of which it was stopped: nobody hears of it before it goes on.
+    halted: Option<(ShardId, Outputs)>,
 }
 
 /// The end of a process that is to end now.
@@ -308,6 +314,7 @@ impl Process {
             inputs: Inputs::default(),
             keyspace,
             is_due: true,
+            long_reads: None,
             lease_until: Duration::ZERO,
         };
         self.shards.insert(shard, host);
@@ -318,6 +325,7 @@ impl Process {
             shard,
             node: self.identity.node,
             patience: self.settings.patience,
+            short_read_bytes: self.settings.short_read_bytes,
             heartbeat: self.settings.heartbeat,
             election: self.settings.election,
             lease: self.settings.lease,
@@ -335,6 +343,9 @@ impl Process {
     /// Does all that is to be done now.
     fn work(&mut self, clock: &MachineClock, scene: &mut Scene) {
         let now = clock.moment(scene.now());
+        if let Some((shard, out)) = self.halted.take() {
+            self.hand_out(shard, out, scene);
+        }
         self.pass_time(now, scene);
         loop {
             self.peers.run(now, scene);
@@ -360,6 +371,9 @@ impl Process {
             for shard in due {
                 self.turn(shard, clock, scene);
                 is_busy = true;
+                if self.halted.is_some() {
+                    return self.set_alarm(clock, scene);
+                }
                 if self.doom.is_some() {
                     return;
                 }
@@ -477,7 +491,8 @@ impl Process {
         for other in others.into_iter().flatten() {
             at = at.min(other);
         }
-        let has_more = self.shards.values().any(|host| host.is_due) && self.log.is_some();
+        let is_due = self.shards.values().any(|host| host.is_due) && self.log.is_some();
+        let has_more = is_due || self.halted.is_some();
         // Time must pass, or two that are due at once would never end.
         let soonest = clock.monotonic(scene.now()) + Duration::from_micros(50);
         at = if has_more { soonest } else { at.max(soonest) };

@@ -63,6 +63,15 @@ pub enum Event {
         /// Of which shard.
         shard: ShardId,
     },
+    /// Reads that take long are done.
+    LongReads {
+        /// Where.
+        machine: Machine,
+        /// Whose.
+        process: u64,
+        /// Of which shard.
+        shard: ShardId,
+    },
     /// A Raft message comes late.
     Late {
         /// Where.

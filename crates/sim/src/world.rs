@@ -132,6 +132,10 @@ impl World {
             patience: Duration::from_secs(2),
             down_after: Duration::from_secs(4),
             lease: plan.lease,
+            short_read_bytes: match plan.long_reads {
+                true => 0,
+                false => commands::SHORT_BYTES,
+            },
             shards: plan.shards,
             replicas: plan.replicas,
             hosts: (0..plan.founders)
@@ -247,6 +251,7 @@ impl World {
             | Event::Alarm { machine, .. }
             | Event::Synced { machine, .. }
             | Event::Making { machine, .. }
+            | Event::LongReads { machine, .. }
             | Event::Late { machine, .. } => self.at(machine, event),
             Event::Request { machine, call } => {
                 if self.sites[machine.index()].process.is_some() {
@@ -304,6 +309,11 @@ impl World {
                 shard,
                 ..
             } if is_this(number) => process.make(shard, clock, scene),
+            Event::LongReads {
+                process: number,
+                shard,
+                ..
+            } if is_this(number) => process.run_long_reads(shard, clock, scene),
             Event::Late {
                 process: number,
                 shard,

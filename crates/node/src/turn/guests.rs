@@ -1,6 +1,6 @@
 //! Requests of sessions on other nodes, which those forwarded here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::NodeId;
 use shard::{Commands, Refusal, Request, Ticket};
@@ -61,6 +61,12 @@ impl Guests {
     /// Whether nobody elsewhere waits for an answer from here.
     pub(super) fn is_empty(&self) -> bool {
         self.by_ticket.is_empty()
+    }
+
+    /// The nodes on which somebody waits for an answer from here.
+    pub(super) fn nodes(&self) -> BTreeSet<NodeId> {
+        let waiting = self.by_ticket.values().filter(|guest| !guest.is_lost);
+        waiting.map(|guest| guest.from).collect()
     }
 
     /// A guest is answered: the node and the id of its forward, if anybody waits there still.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use base::{NodeId, ReplicaId};
 use keyspace::Keyspace;
 use meta::Change;
-use shard::{Commands, MemberChange, Request, SnapshotMeta, Ticket};
+use shard::{Commands, LongReadsDone, MemberChange, Request, SnapshotMeta, Ticket};
 
 use crate::control::ShardOrder;
 use crate::wire::Outcome;
@@ -21,6 +21,8 @@ pub struct Inputs {
     pub from_peers: Vec<FromPeer>,
     /// What control, the transfer of snapshots and whoever stops the node want.
     pub orders: Vec<Order>,
+    /// What became of [`Outputs::long_reads`](crate::Outputs::long_reads).
+    pub long_reads: Option<LongReadsDone>,
 }
 
 /// What the connections to other nodes bring.
@@ -50,6 +52,11 @@ pub enum FromPeer {
         id: u64,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// What was forwarded to that node and is not answered takes long there, and is not lost.
+    Working {
+        /// The node.
+        from: NodeId,
     },
     /// A payload of the outbox could not be queued for sending: it is certain that it did not arrive.
     Unsent {
@@ -121,6 +128,13 @@ pub enum Order {
         /// Which.
         replica: ReplicaId,
     },
+}
+
+impl Order {
+    /// Whether it replaces the state at once.
+    pub(super) fn replaces_state(&self) -> bool {
+        matches!(self, Order::Create { .. } | Order::Destroy { .. })
+    }
 }
 
 impl From<ShardOrder> for Order {

@@ -3,7 +3,7 @@
 use base::{Moment, NodeId, ReplicaId};
 use keyspace::{Discarded, Keyspace};
 use meta::ClusterMap;
-use shard::{ChangeOutcome, ChangeRefused, MessageError, Response, Ticket};
+use shard::{ChangeOutcome, ChangeRefused, LongReads, MessageError, Response, Ticket};
 use wal::WalError;
 
 use crate::transfer::Wanted;
@@ -19,6 +19,10 @@ pub struct LogNumber(pub u64);
 pub struct Outputs {
     /// Answers for sessions of this node.
     pub responses: Vec<Response>,
+    /// Reads to be run on another thread, which holds no turn up. Until what they gave comes back
+    /// ([`Inputs::long_reads`](crate::Inputs::long_reads)) no turn changes the keyspace, and nothing else may,
+    /// nor wait for the right to.
+    pub long_reads: Option<LongReads>,
     /// What goes to other nodes.
     pub outbox: Outbox,
     /// What is best dropped on another thread.

@@ -6,6 +6,7 @@
 //!   said so, or the payload never left.
 //! - Where that is not certain (the connection was lost, or no answer comes) the session is told so.
 //! - What only reads is sent again as often as need be.
+//! - A leader that is kept busy for long says so; then neither of these is in a hurry.
 //! - Once its patience is over a request that is certainly not taken is refused as unreachable.
 //! - Without a leader known, one request is sent to one of the nodes that have replicas, as a probe; the
 //!   others wait for what comes of it. A request is passed on a few times at once, then at the next tick:
@@ -252,6 +253,16 @@ impl Routes {
                 self.bytes -= request.commands.size_bytes();
                 responses.push(answered(request, outcome));
             }
+        }
+    }
+
+    /// What is outstanding there takes long: its time begins anew.
+    pub(super) fn working(&mut self, node: NodeId, now: Duration) {
+        let all = self.outstanding.values_mut();
+        for outstanding in all.filter(|outstanding| outstanding.to == node) {
+            outstanding.sent = now;
+            let until = &mut outstanding.waiting.until;
+            *until = (*until).max(now + self.read_silence);
         }
     }
 

@@ -2,6 +2,7 @@ mod expiry;
 mod forwarding;
 mod gathering;
 mod leadership;
+mod long_reads;
 mod replicas;
 mod sole;
 mod storms;

@@ -88,6 +88,13 @@ impl Outbox {
         });
     }
 
+    /// Adds that what that node forwarded takes long.
+    pub(crate) fn put_working(&mut self, to: NodeId, shard: ShardId) {
+        self.put(to, Kind::Working, |out| {
+            out.extend_from_slice(&shard.0.to_le_bytes());
+        });
+    }
+
     /// Takes all payloads out, those for one node in the order in which they are to be sent.
     pub fn drain(&mut self) -> impl Iterator<Item = Parcel> + '_ {
         self.parcels.drain(..)

@@ -8,7 +8,7 @@
 use base::{Db, ShardId};
 use cluster::ReadGuard;
 use commands::split::{self, Gather, Part, Route};
-use commands::{Command, Handler, ReadContext, Reply, hangs_on_clock};
+use commands::{Command, Handler, ReadContext, Reply, SHORT_BYTES, hangs_on_clock, is_long};
 use keyspace::Keyspace;
 use resp::{Limits, Parser};
 
@@ -128,8 +128,8 @@ impl Session {
         Outcome::Gathered
     }
 
-    /// Runs a read. `None` if the shard's reads are not linearizable here, or if only an entry can say
-    /// whether a key that it looks at has expired.
+    /// Runs a read. `None` if the shard's reads are not linearizable here, if only an entry can say whether a
+    /// key that it looks at has expired, or if it may take long: then this thread should not be the one.
     #[inline]
     fn read(
         &mut self,
@@ -155,9 +155,7 @@ impl Session {
         }
         let reading = taking.reading.as_ref()?;
         let context = self.read_context(&reading.keyspace, taking.server);
-        if !self.stale
-            && hangs_on_clock(&command.spec, args, &reading.keyspace, self.db, context.now)
-        {
+        if !self.stale && must_be_asked(command, args, &reading.keyspace, context) {
             return None;
         }
         let reply = run(&reading.keyspace, args, context);
@@ -278,7 +276,7 @@ impl Session {
     ) -> Option<Reply<'static>> {
         let keyspace = taking.guard(shard, self.stale)?;
         let context = self.read_context(&keyspace, taking.server);
-        if !self.stale && hangs_on_clock(&command.spec, args, &keyspace, self.db, context.now) {
+        if !self.stale && must_be_asked(command, args, &keyspace, context) {
             return None;
         }
         let reply = run(&keyspace, args, context).into_owned();
@@ -299,6 +297,19 @@ impl Session {
         }
         None
     }
+}
+
+/// Whether the shard has to be asked for a read, though its reads are linearizable here.
+#[inline]
+fn must_be_asked(
+    command: &Command,
+    args: &[&[u8]],
+    keyspace: &Keyspace,
+    context: ReadContext,
+) -> bool {
+    let ReadContext { db, now, .. } = context;
+    hangs_on_clock(&command.spec, args, keyspace, db, now)
+        || is_long(&command.spec, args, keyspace, db, SHORT_BYTES)
 }
 
 impl Reading<'_> {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use base::Timestamp;
+use base::{Moment, Timestamp};
 use keyspace::Keyspace;
 use raft::ReadState;
 
 use super::{Shard, is_sole_voter};
 use crate::apply::{hang_on_clock, read_all};
 use crate::effects::Effects;
+use crate::long::{LongReads, LongReadsDone};
+use crate::reads::Reads;
 use crate::request::{Request, Response};
 
 impl Shard {
@@ -42,48 +44,94 @@ impl Shard {
     }
 
     /// Runs the reads that may run, and asks a majority on behalf of the others;
-    /// [`Shard::advance`] is to be called after it. `wall` is the time by which expiry is judged, at
-    /// least that of the last entry.
+    /// [`Shard::advance`] is to be called after it. Expiry is judged by the time of `now`, or that of the
+    /// last entry if it is later.
     ///
-    /// Those that ran under the lease are kept until [`Shard::confirm_reads`], those that hang on whose clock
-    /// judges expiry until [`Shard::take_unsettled`].
+    /// Those that ran under the lease are kept until [`Shard::confirm_reads`], those that may look at more than
+    /// `short_bytes` until [`Shard::take_long_reads`], those that hang on whose clock judges expiry until
+    /// [`Shard::take_unsettled`].
     pub fn answer_reads(
         &mut self,
-        now: Duration,
+        now: Moment,
         keyspace: &Keyspace,
-        wall: Timestamp,
         random: u64,
+        short_bytes: usize,
         effects: &mut Effects,
     ) {
-        self.now = now;
-        let wall = wall.max(keyspace.stamp());
+        self.now = now.monotonic;
+        let wall = now.wall.max(keyspace.stamp());
         let is_settled = keyspace.next_expiry().is_none_or(|next| next > wall);
-        let may_run =
-            |request: &Request| is_settled || !hang_on_clock(&request.commands, keyspace, wall);
+        let run = |request: Request, reads: &mut Reads| {
+            match read_all(&request.commands, keyspace, wall, random, short_bytes) {
+                None => reads.long.push((request, wall)),
+                Some(_) if !is_settled && hang_on_clock(&request.commands, keyspace, wall) => {
+                    reads.unsettled.push(request);
+                }
+                Some(replies) => return Some((request, replies)),
+            }
+            None
+        };
         while let Some(requests) = self.reads.next_confirmed(self.applied) {
             for request in requests {
-                if !may_run(&request) {
-                    self.reads.unsettled.push(request);
-                    continue;
+                if let Some((request, replies)) = run(request, &mut self.reads) {
+                    effects.responses.push(answered(request, replies));
                 }
-                let replies = read_all(&request.commands, keyspace, wall, random);
-                effects.responses.push(answered(request, replies));
             }
         }
         if self.reads.fresh.is_empty() {
             return;
         }
-        if now < self.lease_until() {
+        if now.monotonic < self.lease_until() {
             for request in std::mem::take(&mut self.reads.fresh) {
-                if !may_run(&request) {
-                    self.reads.unsettled.push(request);
-                    continue;
-                }
-                let replies = read_all(&request.commands, keyspace, wall, random);
-                self.reads.unconfirmed.push((request, replies));
+                let answer = run(request, &mut self.reads);
+                self.reads.unconfirmed.extend(answer);
             }
         } else {
             self.ask();
+        }
+    }
+
+    /// The reads that take long and may run now, wherever that is, if there are some. Until they are done
+    /// ([`Shard::long_reads_done`]) the keyspace must stay as it is: nothing may be applied.
+    ///
+    /// Those stay for which the last entry is too old to judge expiry ([`Shard::wants_stamp`]).
+    pub fn take_long_reads(&mut self, keyspace: &Keyspace, random: u64) -> Option<LongReads> {
+        if self.reads.long.is_empty() {
+            return None;
+        }
+        let stamp = keyspace.stamp();
+        let is_settled = |(request, wall): &mut (Request, Timestamp)| {
+            *wall <= stamp || !hang_on_clock(&request.commands, keyspace, *wall)
+        };
+        let requests: Vec<_> = self.reads.long.extract_if(.., is_settled).collect();
+        (!requests.is_empty()).then(|| LongReads::new(requests, self.term(), random))
+    }
+
+    /// Whether long reads wait for an entry with a later stamp than the last that was proposed.
+    pub fn wants_stamp(&self) -> bool {
+        let mut long = self.reads.long.iter();
+        long.any(|(_, wall)| *wall > self.stamp)
+    }
+
+    /// Gives back the long reads that do.
+    pub fn take_unstamped(&mut self) -> Vec<Request> {
+        let stamp = self.stamp;
+        let unstamped = self.reads.long.extract_if(.., |(_, wall)| *wall > stamp);
+        unstamped.map(|(request, _)| request).collect()
+    }
+
+    /// Hands out what long reads gave. This replica led when they were taken and had been confirmed to, after
+    /// they had come: all that was acknowledged before they came was applied. As long as it leads in that term its
+    /// state only goes on from there, so what they saw is right at whatever time they ran.
+    pub fn long_reads_done(&mut self, done: LongReadsDone, effects: &mut Effects) {
+        if self.is_leader() && self.term() == done.term {
+            let answers = done.answers.into_iter();
+            effects
+                .responses
+                .extend(answers.map(|(request, replies)| answered(request, replies)));
+        } else {
+            let requests = done.answers.into_iter().map(|(request, _)| request);
+            Self::refuse(requests.collect(), self.not_leader(), effects);
         }
     }
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use base::{ReplicaId, Timestamp};
-use commands::Reply;
+use base::{Moment, ReplicaId, Timestamp};
+use commands::{Reply, SHORT_BYTES};
 use shard::Refusal;
 
 use crate::world::{ELECTION, World, request};
@@ -80,9 +80,12 @@ fn a_pause_between_the_look_at_the_clock_and_the_read_shows_nothing_old() {
     let effects = &mut replica.effects;
     replica.shard.read(vec![request(3, &["get", "k"])], effects);
     let keyspace = &replica.keyspace;
-    replica
-        .shard
-        .answer_reads(looked_at, keyspace, Timestamp::ZERO, 1, effects);
+    let looked_at = Moment {
+        wall: Timestamp::ZERO,
+        monotonic: looked_at,
+    };
+    let shard = &mut replica.shard;
+    shard.answer_reads(looked_at, keyspace, 1, SHORT_BYTES, effects);
     assert!(
         effects.responses.is_empty(),
         "nothing leaves before the second look"

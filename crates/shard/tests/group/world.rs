@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use base::{ClusterId, Db, Incarnation, Moment, NodeId, ReplicaId, ShardId, Timestamp};
-use commands::Reply;
+use commands::{Reply, SHORT_BYTES};
 use keyspace::{Keyspace, SnapshotLoader};
 use meta::{ClusterMap, Founder, Membership};
 use shard::{
@@ -247,7 +247,9 @@ impl World {
                 progress = true;
             }
             if shard.has_reads() {
-                shard.answer_reads(self.now, keyspace, wall, 1, effects);
+                let monotonic = self.now;
+                let now = Moment { wall, monotonic };
+                shard.answer_reads(now, keyspace, 1, SHORT_BYTES, effects);
                 shard.confirm_reads(self.now, effects);
                 shard.advance(effects);
             }

@@ -96,7 +96,7 @@ impl Process {
                         self.hear(shard, FromPeer::Raft { from, bytes });
                     }
                 }
-                Item::Forward { .. } | Item::Forwarded { .. } => {
+                Item::Forward { .. } | Item::Forwarded { .. } | Item::Working { .. } => {
                     let times = match item {
                         Item::Forward { .. } if scene.has(Planted::RetriedForward) => 2,
                         _ => 1,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::{ShardId, Slot, Timestamp};
-use shard::{Commands, Refusal, Request, Response, Ticket};
+use shard::{Commands, LongReads, Refusal, Request, Response, Ticket};
 
 use super::Process;
 use crate::clock::MachineClock;
@@ -52,6 +52,9 @@ impl Process {
         clock: &MachineClock,
         scene: &mut Scene,
     ) -> Option<Answer> {
+        if self.settings.short_read_bytes == 0 {
+            return None;
+        }
         let host = self.shards.get(&shard)?;
         let moment = clock.moment(scene.now());
         let unchecked = scene.has(Planted::ReadWithoutLease) && host.turn.leads();
@@ -80,6 +83,32 @@ impl Process {
             scene.judge(judged);
         }
         holds.then_some(value)
+    }
+
+    /// Reads that a shard wants to be run elsewhere take their time.
+    pub(super) fn begin_long_reads(&mut self, shard: ShardId, reads: LongReads, scene: &mut Scene) {
+        self.host(shard).long_reads = Some(reads);
+        let most = *scene.chance.pick(&[2, 200, 2_000]);
+        let takes = scene.chance.millis(1, most);
+        let (machine, process) = (self.home.machine, self.home.process);
+        scene.after(
+            takes,
+            Event::LongReads {
+                machine,
+                process,
+                shard,
+            },
+        );
+    }
+
+    /// They are done. The state is the one that they began with.
+    pub fn run_long_reads(&mut self, shard: ShardId, clock: &MachineClock, scene: &mut Scene) {
+        let host = self.host(shard);
+        if let Some(reads) = host.long_reads.take() {
+            host.inputs.long_reads = Some(reads.run(&host.keyspace));
+            host.is_due = true;
+        }
+        self.work(clock, scene);
     }
 
     pub(super) fn respond(&mut self, response: Response, scene: &mut Scene) {

@@ -196,6 +196,7 @@ impl Process {
             doom: None,
             waiting: BTreeSet::new(),
             paused: Duration::ZERO,
+            halted: None,
             identity,
             chance,
         };

@@ -82,10 +82,17 @@ impl Process {
                 });
             }
         }
-        self.hand_out(shard, out, scene);
+        if paused > Duration::ZERO {
+            self.halted = Some((shard, out));
+        } else {
+            self.hand_out(shard, out, scene);
+        }
     }
 
-    fn hand_out(&mut self, shard: ShardId, mut out: Outputs, scene: &mut Scene) {
+    pub(super) fn hand_out(&mut self, shard: ShardId, mut out: Outputs, scene: &mut Scene) {
+        if let Some(reads) = out.long_reads.take() {
+            self.begin_long_reads(shard, reads, scene);
+        }
         for response in out.responses.drain(..) {
             self.respond(response, scene);
         }

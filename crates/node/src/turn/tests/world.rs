@@ -61,6 +61,12 @@ pub(super) struct FakeOutside {
     pub(super) records: Vec<u8>,
 }
 
+impl FakeOutside {
+    pub(super) fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+}
+
 impl Outside for FakeOutside {
     fn now(&mut self) -> Moment {
         self.clock_reads += 1;
@@ -136,6 +142,7 @@ pub(super) fn turn_config(node: At) -> TurnConfig {
         shard: SHARD,
         node: node_id(node),
         patience: PATIENCE,
+        short_read_bytes: commands::SHORT_BYTES,
         heartbeat: HEARTBEAT,
         election: ELECTION,
         lease: true,
