@@ -5,10 +5,12 @@
 //! all that queued up into one turn.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use node::Outputs;
 use shard::{Commands, Request, Response, Ticket};
@@ -80,8 +82,9 @@ impl Core {
         let mut messages = Vec::new();
         let mut due = Vec::new();
         let mut out = Outputs::default();
+        let mut alarms = BTreeMap::new();
         loop {
-            self.store.mailbox(self.index).arrival().await;
+            self.arrival_or(&mut alarms, &mut due).await;
             self.woken.set(false);
             self.store.mailbox(self.index).take(&mut messages);
             due.append(&mut self.queued.borrow_mut());
@@ -94,12 +97,33 @@ impl Core {
             }
             for shard in due.drain(..) {
                 let more = self.store.turn(shard, &mut out);
+                match out.next_turn.take() {
+                    Some(at) => alarms.insert(shard, at),
+                    None => alarms.remove(&shard),
+                };
                 self.hand_out(&mut out.responses);
                 if more {
                     // Not at once: the sessions of this core come first.
                     self.store.mailbox(self.index).post(Message::Turn(shard));
                 }
             }
+        }
+    }
+
+    /// Waits until there may be a message, or until a shard is to have a turn though nobody asks for one.
+    async fn arrival_or(&self, alarms: &mut BTreeMap<usize, Duration>, due: &mut Vec<usize>) {
+        let arrival = self.store.mailbox(self.index).arrival();
+        let Some(&next) = alarms.values().min() else {
+            return arrival.await;
+        };
+        let wait = next.saturating_sub(self.store.monotonic());
+        if tokio::time::timeout(wait, arrival).await.is_ok() {
+            return;
+        }
+        let now = self.store.monotonic();
+        for (shard, _) in alarms.extract_if(.., |_, at| *at <= now) {
+            self.store.cell(shard).note_work();
+            due.push(shard);
         }
     }
 

@@ -277,6 +277,10 @@ impl Store {
         }
     }
 
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     pub(crate) fn mailbox(&self, core: usize) -> &Mailbox {
         &self.mailboxes[core]
     }

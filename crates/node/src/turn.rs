@@ -205,6 +205,7 @@ impl Turn {
         if self.log_state == LogState::Failed {
             return false;
         }
+        out.next_turn = None;
         let mut clock = TurnClock::default();
         let tick = std::mem::take(&mut inputs.tick);
         self.note_durable(outside.durable(), out);
@@ -251,7 +252,7 @@ impl Turn {
             let now = clock.now(outside).monotonic;
             self.routes.send(now, || outside.draw(), &mut out.outbox);
         }
-        self.has_more(&inputs.requests, &mut clock, outside)
+        self.has_more(&inputs.requests, &mut clock, outside, out)
     }
 
     /// Whether another turn would do something that this one has not.
@@ -260,11 +261,17 @@ impl Turn {
         requests: &[Request],
         clock: &mut TurnClock,
         outside: &mut impl Outside,
+        out: &mut Outputs,
     ) -> bool {
-        (self.routes.has_waiting() && self.leads())
-            || (!requests.is_empty()
-                && !self.must_wait(clock, outside)
-                && !self.gathers(requests, clock, outside))
+        if self.routes.has_waiting() && self.leads() {
+            return true;
+        }
+        if requests.is_empty() || self.must_wait(clock, outside) {
+            return false;
+        }
+        let gathers = self.gathers(requests, clock, outside);
+        out.next_turn = gathers.then(|| self.gathers_until());
+        !gathers
     }
 
     fn note_durable(&mut self, durable: LogNumber, out: &mut Outputs) {

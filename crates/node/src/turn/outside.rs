@@ -1,5 +1,7 @@
 //! What lies around a turn, and what a turn wants of it.
 
+use std::time::Duration;
+
 use base::{Moment, NodeId, ReplicaId};
 use keyspace::{Discarded, Keyspace};
 use meta::ClusterMap;
@@ -23,6 +25,9 @@ pub struct Outputs {
     /// ([`Inputs::long_reads`](crate::Inputs::long_reads)) no turn changes the keyspace, and nothing else may,
     /// nor wait for the right to.
     pub long_reads: Option<LongReads>,
+    /// By this monotonic time at the latest another turn is to come, for the sake of writes that gather. Set anew
+    /// by each turn.
+    pub next_turn: Option<Duration>,
     /// What goes to other nodes.
     pub outbox: Outbox,
     /// What is best dropped on another thread.

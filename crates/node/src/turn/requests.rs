@@ -37,7 +37,7 @@ impl Turn {
     }
 
     /// Whether writes wait for others to share an entry with: they are less than what is on its way. A turn
-    /// comes when that is committed.
+    /// comes when that is committed, or in time ([`Outputs::next_turn`]).
     pub(super) fn gathers(
         &self,
         writes: &[Request],
@@ -51,7 +51,11 @@ impl Turn {
         shard.is_leader()
             && shard.awaits_others()
             && sizes.sum::<usize>() < shard.in_flight_bytes().min(self.config.forward_limit_bytes)
-            && clock.now(outside).monotonic < self.proposed_at + GATHERING
+            && clock.now(outside).monotonic < self.gathers_until()
+    }
+
+    pub(super) fn gathers_until(&self) -> Duration {
+        self.proposed_at + GATHERING
     }
 
     pub(super) fn take_requests(

@@ -43,6 +43,24 @@ fn a_write_does_not_wait_for_long() {
 }
 
 #[test]
+fn a_turn_is_asked_for_when_nothing_else_would_bring_one() {
+    let (mut world, leader) = World::led(3, 3);
+    world.ask(leader, &[&["append", "k", "first"]]);
+    world.turn(leader);
+    assert_eq!(world.nodes[leader].out.next_turn, None);
+    let before = last_index(&world, leader);
+    world.ask(leader, &[&["append", "k", "more"]]);
+    world.turn(leader);
+    assert_eq!(last_index(&world, leader), before, "it gathers");
+    let next_turn = world.nodes[leader].out.next_turn;
+    assert_eq!(next_turn, Some(world.now + Duration::from_millis(2)));
+    world.now += Duration::from_millis(2);
+    world.turn(leader);
+    assert_eq!(last_index(&world, leader), before + 1);
+    assert_eq!(world.nodes[leader].out.next_turn, None);
+}
+
+#[test]
 fn reads_do_not_wait_with_the_writes() {
     let (mut world, leader) = World::led(3, 3);
     world.until("a lease", |world| {
