@@ -49,6 +49,7 @@ mod spec;
 pub mod split;
 mod strings;
 mod table;
+pub mod transaction;
 mod varint;
 pub mod wire;
 

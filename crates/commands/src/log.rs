@@ -16,7 +16,7 @@
 use base::{Db, Timestamp};
 
 use crate::varint::{self, VarintError};
-use crate::{Command, CommandId, by_id};
+use crate::{Command, CommandId, by_id, transaction};
 
 /// Why bytes are not a batch of commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +143,28 @@ pub fn encode(out: &mut Vec<u8>, id: CommandId, db: Db, args: &[&[u8]]) {
 pub fn decode<'a>(
     bytes: &mut &'a [u8],
     args: &mut Vec<&'a [u8]>,
+) -> Result<(&'static Command, Db), LogError> {
+    let (command, db) = decode_with(bytes, args, |id| {
+        by_id(id).or_else(|| transaction::by_id(id))
+    })?;
+    if command.id == transaction::EXEC.id {
+        transaction::check(args)?;
+    }
+    Ok((command, db))
+}
+
+/// As [`decode`], but of commands alone that clients may call: those that a transaction holds.
+pub(crate) fn decode_listed<'a>(
+    bytes: &mut &'a [u8],
+    args: &mut Vec<&'a [u8]>,
+) -> Result<(&'static Command, Db), LogError> {
+    decode_with(bytes, args, by_id)
+}
+
+fn decode_with<'a>(
+    bytes: &mut &'a [u8],
+    args: &mut Vec<&'a [u8]>,
+    by_id: impl FnOnce(CommandId) -> Option<&'static Command>,
 ) -> Result<(&'static Command, Db), LogError> {
     args.clear();
     let id = varint::take(bytes)?;

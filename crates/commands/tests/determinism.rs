@@ -7,7 +7,8 @@ mod random_calls;
 
 use base::{Db, Timestamp};
 use commands::log::{self, BatchHeader};
-use commands::{WriteContext, apply, by_name};
+use commands::transaction::{EXEC, Watched};
+use commands::{Reply, WriteContext, apply, by_name};
 use keyspace::{Keyspace, SnapshotLoader};
 use random_calls::{Random, RandomCalls};
 
@@ -28,17 +29,52 @@ fn entries(seed: u64, count: usize) -> Vec<Vec<u8>> {
                 calls.generated(|_| true)
             };
             let args: Vec<&[u8]> = call.iter().map(Vec::as_slice).collect();
+            let db = Db::new(random.below(3) as u8).unwrap();
             if let Some(command) = by_name(args[0])
                 && command.handler.is_write()
                 && command.spec.check(&args).is_ok()
             {
-                let db = Db::new(random.below(3) as u8).unwrap();
                 log::encode(&mut entry, command.id, db, &args[1..]);
             }
+        }
+        if random.one_in(3) {
+            let (watched, commands) = (watched(&mut random), queued(&mut random, &mut calls));
+            let args: [&[u8]; 2] = [watched.bytes(), &commands];
+            log::encode(&mut entry, EXEC.id, Db::default(), &args);
         }
         entries.push(entry);
     }
     entries
+}
+
+/// A key now and then, as it may have stood.
+fn watched(random: &mut Random) -> Watched {
+    let mut watched = Watched::default();
+    if random.one_in(2) {
+        let mut version = vec![0];
+        version.extend_from_slice(&(random.below(1500) as u64).to_le_bytes());
+        let reply = Reply::Array(vec![Reply::Bulk(version.into())]);
+        let key = format!("k{}", random.below(6)).into_bytes();
+        assert!(watched.push(Db::default(), &[key], &reply));
+    }
+    watched
+}
+
+/// The commands of a transaction: reads among them as well.
+fn queued(random: &mut Random, calls: &mut RandomCalls) -> Vec<u8> {
+    let mut commands = Vec::new();
+    for _ in 0..random.below(5) {
+        // When a key was last looked at is no part of the state.
+        let call = calls.generated(|spec| spec.name != "object");
+        let args: Vec<&[u8]> = call.iter().map(Vec::as_slice).collect();
+        if let Some(command) = by_name(args[0])
+            && command.spec.check(&args).is_ok()
+        {
+            let db = Db::new(random.below(3) as u8).unwrap();
+            log::encode(&mut commands, command.id, db, &args[1..]);
+        }
+    }
+    commands
 }
 
 /// Applies an entry and gives its replies as text.

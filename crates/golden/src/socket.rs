@@ -83,72 +83,83 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub fn read(&mut self) -> io::Result<Value> {
-        self.read_nested(0)
-    }
-
-    fn read_nested(&mut self, depth: usize) -> io::Result<Value> {
-        if depth > DEPTH_MAX {
-            return Err(malformed("replies are nested too deep".to_owned()));
-        }
-        let line = self.read_line()?;
-        let (kind, text) = line
-            .split_at_checked(1)
-            .ok_or_else(|| malformed("an empty line is no reply".to_owned()))?;
-        let value = match kind {
-            "+" => Value::Simple(text.to_owned()),
-            "-" => Value::Error(text.to_owned()),
-            ":" => Value::Integer(number(text)?),
-            "_" => Value::Null,
-            "," => Value::Double(text.to_owned()),
-            "#" => Value::Boolean(text == "t"),
-            "(" => Value::BigNumber(text.to_owned()),
-            "$" if text == "-1" => Value::Null,
-            "*" if text == "-1" => Value::NullArray,
-            "$" => Value::Bulk(self.read_bytes(text)?),
-            "=" => {
-                let bytes = self.read_bytes(text)?;
-                let format = String::from_utf8_lossy(bytes.get(..3).unwrap_or(b"")).into_owned();
-                Value::Verbatim(format, bytes.get(4..).unwrap_or(b"").to_vec())
-            }
-            "*" => Value::Array(self.read_all(text, depth)?),
-            "~" => Value::Set(self.read_all(text, depth)?),
-            ">" => Value::Push(self.read_all(text, depth)?),
-            "%" => {
-                let pair = |_| Ok((self.read_nested(depth + 1)?, self.read_nested(depth + 1)?));
-                Value::Map((0..length(text)?).map(pair).collect::<io::Result<_>>()?)
-            }
-            _ => return Err(malformed(format!("no reply begins like this: {line:?}"))),
-        };
-        Ok(value)
-    }
-
-    fn read_all(&mut self, count: &str, depth: usize) -> io::Result<Vec<Value>> {
-        (0..length(count)?)
-            .map(|_| self.read_nested(depth + 1))
-            .collect()
-    }
-
-    fn read_line(&mut self) -> io::Result<String> {
-        let mut line = Vec::new();
-        (&mut self.stream)
-            .take(64 * 1024)
-            .read_until(b'\n', &mut line)?;
-        let line = line
-            .strip_suffix(b"\r\n")
-            .ok_or_else(|| malformed("the connection ended inside a line".to_owned()))?;
-        Ok(String::from_utf8_lossy(line).into_owned())
-    }
-
-    fn read_bytes(&mut self, count: &str) -> io::Result<Vec<u8>> {
-        let count = length(count)?;
-        let mut bytes = vec![0; count + 2];
-        self.stream.read_exact(&mut bytes)?;
-        bytes.truncate(count);
-        Ok(bytes)
+        read_reply(&mut self.stream)
     }
 }
 
-fn encode<A: AsRef<[u8]>>(request: &mut Vec<u8>, args: &[A]) {
+/// Reads one reply.
+///
+/// # Errors
+/// When the stream fails or what comes is no reply.
+pub fn read_reply(stream: &mut impl BufRead) -> io::Result<Value> {
+    read_nested(stream, 0)
+}
+
+fn read_nested(stream: &mut impl BufRead, depth: usize) -> io::Result<Value> {
+    if depth > DEPTH_MAX {
+        return Err(malformed("replies are nested too deep".to_owned()));
+    }
+    let line = read_line(stream)?;
+    let (kind, text) = line
+        .split_at_checked(1)
+        .ok_or_else(|| malformed("an empty line is no reply".to_owned()))?;
+    let value = match kind {
+        "+" => Value::Simple(text.to_owned()),
+        "-" => Value::Error(text.to_owned()),
+        ":" => Value::Integer(number(text)?),
+        "_" => Value::Null,
+        "," => Value::Double(text.to_owned()),
+        "#" => Value::Boolean(text == "t"),
+        "(" => Value::BigNumber(text.to_owned()),
+        "$" if text == "-1" => Value::Null,
+        "*" if text == "-1" => Value::NullArray,
+        "$" => Value::Bulk(read_bytes(stream, text)?),
+        "=" => {
+            let bytes = read_bytes(stream, text)?;
+            let format = String::from_utf8_lossy(bytes.get(..3).unwrap_or(b"")).into_owned();
+            Value::Verbatim(format, bytes.get(4..).unwrap_or(b"").to_vec())
+        }
+        "*" => Value::Array(read_all(stream, text, depth)?),
+        "~" => Value::Set(read_all(stream, text, depth)?),
+        ">" => Value::Push(read_all(stream, text, depth)?),
+        "%" => {
+            let mut pairs = Vec::new();
+            for _ in 0..length(text)? {
+                let key = read_nested(stream, depth + 1)?;
+                pairs.push((key, read_nested(stream, depth + 1)?));
+            }
+            Value::Map(pairs)
+        }
+        _ => return Err(malformed(format!("no reply begins like this: {line:?}"))),
+    };
+    Ok(value)
+}
+
+fn read_all(stream: &mut impl BufRead, count: &str, depth: usize) -> io::Result<Vec<Value>> {
+    (0..length(count)?)
+        .map(|_| read_nested(stream, depth + 1))
+        .collect()
+}
+
+fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
+    let mut line = Vec::new();
+    stream.take(64 * 1024).read_until(b'\n', &mut line)?;
+    let line = line
+        .strip_suffix(b"\r\n")
+        .ok_or_else(|| malformed("the connection ended inside a line".to_owned()))?;
+    Ok(String::from_utf8_lossy(line).into_owned())
+}
+
+fn read_bytes(stream: &mut impl BufRead, count: &str) -> io::Result<Vec<u8>> {
+    let count = length(count)?;
+    let mut bytes = vec![0; count + 2];
+    stream.read_exact(&mut bytes)?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// Appends a command as clients send it.
+pub fn encode<A: AsRef<[u8]>>(request: &mut Vec<u8>, args: &[A]) {
     request.extend_from_slice(format!("*{}\r\n", args.len()).as_bytes());
     for arg in args {
         let arg = arg.as_ref();

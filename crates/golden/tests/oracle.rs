@@ -11,15 +11,19 @@ use golden::socket::{Target, record, run_against};
 use redis::Redis;
 
 fn scripts() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../commands/tests/scripts");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {}", folder.display());
-    paths
+    let mut all = Vec::new();
+    for of in ["commands", "server"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../{of}/tests/scripts"));
+        let mut paths: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+            .collect();
+        paths.sort();
+        assert!(!paths.is_empty(), "no scripts in {}", folder.display());
+        all.append(&mut paths);
+    }
+    all
 }
 
 #[test]

@@ -155,6 +155,8 @@ impl Keyspace {
                     expires_at: None,
                     epoch: self.epoch,
                     accessed: seconds_of(self.stamp),
+                    // The change below draws one.
+                    version: 0,
                 };
                 let item = Item::packed(&head, packed::NOTHING);
                 let hasher = self.hasher;

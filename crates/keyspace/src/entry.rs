@@ -57,10 +57,12 @@ struct Header {
     value_len: u32,
     /// Seconds since 1970; not part of the state.
     accessed: AtomicU32,
+    /// What the last change of the key drew; see [`crate::versions`].
+    version: u32,
 }
 
 const HEADER: usize = size_of::<Header>();
-const _: () = assert!(HEADER == 12 && align_of::<Header>() == 4);
+const _: () = assert!(HEADER == 16 && align_of::<Header>() == 4);
 
 /// What an entry has beside its value.
 pub(crate) struct Head<'a> {
@@ -70,6 +72,7 @@ pub(crate) struct Head<'a> {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) epoch: u8,
     pub(crate) accessed: u32,
+    pub(crate) version: u32,
 }
 
 /// A key and what it holds, borrowed from the keyspace.
@@ -174,6 +177,11 @@ impl<'k> Entry<'k> {
         self.expires_at().is_none_or(|at| at > now)
     }
 
+    /// What the last change of the key drew.
+    pub(crate) fn version(&self) -> u32 {
+        self.header().version
+    }
+
     /// The last snapshot that has written this entry or need not, modulo 256.
     pub(crate) fn epoch(&self) -> u8 {
         self.header().epoch.load(Relaxed)
@@ -202,6 +210,7 @@ impl<'k> Entry<'k> {
             expires_at: self.expires_at(),
             epoch: self.epoch(),
             accessed: self.header().accessed.load(Relaxed),
+            version: self.version(),
         }
     }
 

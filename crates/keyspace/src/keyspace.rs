@@ -7,6 +7,7 @@ use crate::entry::{Entry, Item};
 use crate::hasher::Hasher;
 use crate::limits::Limits;
 use crate::snapshot::Snapshot;
+use crate::versions::Versions;
 
 /// All slots and databases of a shard; see the crate.
 pub struct Keyspace {
@@ -24,6 +25,7 @@ pub struct Keyspace {
     /// Large values that were removed, for [`Keyspace::take_discarded`].
     pub(crate) discarded: Vec<Item>,
     pub(crate) limits: Limits,
+    pub(crate) versions: Versions,
 }
 
 /// What was removed and is large. Dropping it frees the memory, which takes long where much was there; it
@@ -32,6 +34,18 @@ pub struct Keyspace {
 pub struct Discarded {
     pub(crate) _databases: Vec<Database>,
     pub(crate) _values: Vec<Item>,
+}
+
+impl Discarded {
+    /// Takes over what another one holds.
+    pub fn join(&mut self, other: Discarded) {
+        let Discarded {
+            _databases,
+            _values,
+        } = other;
+        self._databases.extend(_databases);
+        self._values.extend(_values);
+    }
 }
 
 const _: () = {
@@ -62,6 +76,7 @@ impl Keyspace {
             leftovers: Vec::new(),
             discarded: Vec::new(),
             limits: Limits::default(),
+            versions: Versions::default(),
         }
     }
 

@@ -46,6 +46,7 @@ mod stream;
 mod subtable;
 mod table;
 mod value;
+mod versions;
 mod write;
 
 #[cfg(test)]
@@ -62,3 +63,4 @@ pub use packed::Element;
 pub use set::{Set, SetMut};
 pub use sorted_set::{SortedSet, SortedSetMut};
 pub use value::{Encoding, Expiry, Kind, WrongKind};
+pub use versions::Version;

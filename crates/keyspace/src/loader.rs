@@ -8,9 +8,10 @@ use crate::object::Object;
 use crate::places::Placed;
 use crate::stream::{
     CRC_BYTES, END, KEPT, MAGIC, MIN_ENTRY_BYTES, OPTIONAL, PIECE, SliceHeader, StoredHead,
-    StreamHeader, VERSION, WALK, decode_entry, decode_head,
+    StreamHeader, VERSION, VERSIONS, WALK, decode_entry, decode_head,
 };
 use crate::value::Kind;
+use crate::versions::Versions;
 
 /// Why bytes were refused as a snapshot. Offsets count from its first byte.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +72,8 @@ pub struct SnapshotLoader {
     last: Option<(u16, u8, u64)>,
     /// The entry whose pieces are coming, with its database.
     open: Option<(u8, Item)>,
+    /// Whether the versions have come, which are the first slice.
+    has_versions: bool,
     ended: bool,
     failed: Option<SnapshotError>,
 }
@@ -199,6 +202,9 @@ impl SnapshotLoader {
         let header = header.try_into().expect("the header has that length");
         let header = SliceHeader::decode(header);
         if header.kind == END {
+            if !self.has_versions {
+                return Err(self.malformed("there are no versions"));
+            }
             if self.open.is_some() {
                 return Err(self.malformed("an entry lacks its last piece"));
             }
@@ -215,7 +221,12 @@ impl SnapshotLoader {
             self.crc = before;
             return Ok(None);
         };
-        if header.kind == PIECE {
+        if (header.kind == VERSIONS) == self.has_versions {
+            return Err(self.malformed("versions come first, and once"));
+        }
+        if header.kind == VERSIONS {
+            self.load_versions(header, body)?;
+        } else if header.kind == PIECE {
             self.load_piece(header, body)?;
         } else if header.kind < OPTIONAL {
             self.load(header, body, self.offset + body_at as u64)?;
@@ -303,6 +314,17 @@ impl SnapshotLoader {
         Ok(())
     }
 
+    fn load_versions(&mut self, header: SliceHeader, body: &[u8]) -> Result<(), SnapshotError> {
+        if (header.db, header.slot, header.count) != (0, 0, 0) {
+            return Err(self.malformed("versions tell a place or a number"));
+        }
+        let versions = Versions::decode(body).map_err(|what| self.malformed(what))?;
+        let keyspace = self.keyspace.as_mut().expect("slices follow the header");
+        keyspace.versions = versions;
+        self.has_versions = true;
+        Ok(())
+    }
+
     /// Takes a piece of an entry whose value is made of parts.
     fn load_piece(&mut self, header: SliceHeader, body: &[u8]) -> Result<(), SnapshotError> {
         let db = Db::new(header.db).map_err(|_| self.malformed("no such database"))?;
@@ -355,5 +377,6 @@ fn head_of<'b>(stored: &StoredHead<'b>, accessed: u32) -> Head<'b> {
         expires_at: stored.expires_at,
         epoch: 0,
         accessed,
+        version: stored.version,
     }
 }

@@ -22,8 +22,8 @@ use crate::keyspace::Keyspace;
 use crate::memory::size_class;
 use crate::object::Progress;
 use crate::stream::{
-    END, KEPT, PIECE, SLICE_BYTES, SliceHeader, StreamHeader, VERSION, WALK, encode_entry,
-    encode_head,
+    END, KEPT, PIECE, SLICE_BYTES, SliceHeader, StreamHeader, VERSION, VERSIONS, WALK,
+    encode_entry, encode_head,
 };
 use crate::table::SPLIT_AT;
 
@@ -35,6 +35,8 @@ pub(crate) struct Snapshot {
     epoch: u8,
     /// Until it is written.
     header: Option<StreamHeader>,
+    /// As they were at the beginning, encoded; until they are written.
+    versions: Vec<u8>,
     crc: u32,
     entries: u64,
     /// The databases that held something at the beginning.
@@ -191,6 +193,9 @@ impl Snapshot {
             self.crc = crc32c::crc32c(&bytes);
             out.extend_from_slice(&bytes);
             out.extend_from_slice(&self.crc.to_le_bytes());
+            let slice = Slice::open(VERSIONS, Db::default(), 0, out);
+            out.extend_from_slice(&std::mem::take(&mut self.versions));
+            slice.finish(&mut self.crc, out);
         }
         let mut passed = 0;
         while self.open.is_some() || !self.kept.is_empty() || self.position.slot < Slot::COUNT {
@@ -365,8 +370,11 @@ impl Keyspace {
         }
         self.epoch = self.epoch.wrapping_add(1);
         self.stale_epochs += 1;
+        let mut versions = Vec::new();
+        self.versions.encode(&mut versions);
         self.snapshot = Some(Box::new(Snapshot {
             epoch: self.epoch,
+            versions,
             header: Some(StreamHeader {
                 version: VERSION,
                 hash_seed: self.hasher.seed,

@@ -13,6 +13,8 @@
 //! one entry whose value is made of parts; those that the walk meets stand where it meets them. No key
 //! stands in a snapshot twice.
 //!
+//! The first slice is of kind [`VERSIONS`] and has what [`crate::versions`] keeps.
+//!
 //! Slices of other kinds from [`OPTIONAL`] on are of later minor versions and are passed over; so is none
 //! below, which takes another major version.
 //!
@@ -22,6 +24,7 @@
 //! | --- | --- |
 //! | 1 | bits 0 to 3 the encoding, bits 4 to 6 the kind, by their numbers; bit 7 whether it expires |
 //! | 8 | `expires_at` in ms, if it expires |
+//! | 4 | the version |
 //! | 1 to 5 | the key's length, LEB128, the shortest form |
 //! | 1 to 5 | the value's length, likewise |
 //! | | the key, the value: the bytes of a string, or a packed collection as it stands in memory |
@@ -42,6 +45,7 @@ pub(crate) const WALK: u8 = 1;
 pub(crate) const KEPT: u8 = 2;
 pub(crate) const END: u8 = 3;
 pub(crate) const PIECE: u8 = 4;
+pub(crate) const VERSIONS: u8 = 5;
 /// The least kind of a slice that may be passed over by whoever does not know it.
 pub(crate) const OPTIONAL: u8 = 64;
 
@@ -50,7 +54,7 @@ pub(crate) const VERSION: (u16, u16) = (1, 0);
 pub(crate) const CRC_BYTES: usize = 4;
 
 /// The least that an entry takes.
-pub(crate) const MIN_ENTRY_BYTES: usize = 3;
+pub(crate) const MIN_ENTRY_BYTES: usize = 7;
 
 /// The start of a snapshot.
 ///
@@ -99,7 +103,7 @@ impl StreamHeader {
 ///
 /// | offset | bytes | what | at the end |
 /// | --- | --- | --- | --- |
-/// | 0 | 1 | [`WALK`], [`KEPT`] or [`PIECE`] | [`END`] |
+/// | 0 | 1 | [`VERSIONS`], [`WALK`], [`KEPT`] or [`PIECE`] | [`END`] |
 /// | 1 | 1 | the database | 0 |
 /// | 2 | 2 | the slot; 0 for kept ones and pieces | 0 |
 /// | 4 | 4 | how many entries | how many in all, |
@@ -171,7 +175,7 @@ const EXPIRES: u8 = 0x80;
 /// If its value is made of parts.
 pub(crate) fn encode_entry(entry: Entry<'_>, out: &mut Vec<u8>) {
     let run = entry.run().expect("what has parts is written in pieces");
-    out.reserve(19 + entry.key().len() + run.len());
+    out.reserve(23 + entry.key().len() + run.len());
     encode_form(entry, out);
     encode_length(entry.key().len(), out);
     encode_length(run.len(), out);
@@ -193,6 +197,7 @@ fn encode_form(entry: Entry<'_>, out: &mut Vec<u8>) {
     if let Some(at) = expires_at {
         out.extend_from_slice(&at.millis().to_le_bytes());
     }
+    out.extend_from_slice(&entry.version().to_le_bytes());
 }
 
 /// Appends a length: LEB128, the shortest form.
@@ -210,6 +215,7 @@ pub(crate) struct StoredHead<'b> {
     pub(crate) kind: Kind,
     pub(crate) encoding: Encoding,
     pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) version: u32,
     pub(crate) key: &'b [u8],
 }
 
@@ -217,7 +223,7 @@ pub(crate) struct StoredHead<'b> {
 pub(crate) fn decode_entry<'b>(
     body: &mut &'b [u8],
 ) -> Result<(StoredHead<'b>, &'b [u8]), &'static str> {
-    let (kind, encoding, expires_at) = decode_form(body)?;
+    let (kind, encoding, expires_at, version) = decode_form(body)?;
     let (key_len, value_len) = (decode_length(body)?, decode_length(body)?);
     let key = take(body, key_len)?;
     let value = take(body, value_len)?;
@@ -228,6 +234,7 @@ pub(crate) fn decode_entry<'b>(
         kind,
         encoding,
         expires_at,
+        version,
         key,
     };
     Ok((head, value))
@@ -235,17 +242,21 @@ pub(crate) fn decode_entry<'b>(
 
 /// Takes what the first piece of an entry starts with; what is wrong with it if it is none.
 pub(crate) fn decode_head<'b>(body: &mut &'b [u8]) -> Result<StoredHead<'b>, &'static str> {
-    let (kind, encoding, expires_at) = decode_form(body)?;
+    let (kind, encoding, expires_at, version) = decode_form(body)?;
     let key_len = decode_length(body)?;
     Ok(StoredHead {
         kind,
         encoding,
         expires_at,
+        version,
         key: take(body, key_len)?,
     })
 }
 
-fn decode_form(body: &mut &[u8]) -> Result<(Kind, Encoding, Option<Timestamp>), &'static str> {
+/// Kind, encoding, expiry and version.
+type Form = (Kind, Encoding, Option<Timestamp>, u32);
+
+fn decode_form(body: &mut &[u8]) -> Result<Form, &'static str> {
     let form = take(body, 1)?[0];
     let kind = Kind::of_number((form & !EXPIRES) >> 4);
     let encoding = Encoding::of_number(form & 0x0f);
@@ -258,7 +269,8 @@ fn decode_form(body: &mut &[u8]) -> Result<(Kind, Encoding, Option<Timestamp>), 
     } else {
         None
     };
-    Ok((kind, encoding, expires_at))
+    let version = u32::from_le_bytes(part(take(body, 4)?, 0));
+    Ok((kind, encoding, expires_at, version))
 }
 
 /// Takes that many bytes from the front.

@@ -31,6 +31,7 @@ impl Keyspace {
             },
             epoch: self.epoch,
             accessed: seconds_of(self.stamp),
+            version: self.versions.draw(db),
         };
         let stamp = self.stamp;
         let snapshot = self.snapshot.as_ref();
@@ -149,7 +150,14 @@ impl Keyspace {
         };
         if expires_at.is_some_and(|at| at <= self.stamp) {
             self.discard(db, place, spot);
-        } else if self.database(db).item(place, spot).occupied().expires_at() != expires_at {
+        } else if expires_at.is_some()
+            || self
+                .database(db)
+                .item(place, spot)
+                .occupied()
+                .expires_at()
+                .is_some()
+        {
             self.change(db, place, spot, |item| item.set_expires_at(expires_at));
         }
         true
@@ -167,13 +175,16 @@ impl Keyspace {
         }
         let database = &mut self.databases[usize::from(db.number())];
         let item = database.remove(self.hasher, place, spot);
+        let removed = item.occupied().version();
+        self.versions.note_removal(db, place.hash, removed);
         if let Some(snapshot) = &mut self.snapshot
             && snapshot.lacks(item.occupied())
         {
             snapshot.keep_copy(db, item.occupied());
         }
-        let item = item.renamed(to);
+        let mut item = item.renamed(to);
         item.occupied().set_epoch(self.epoch);
+        item.set_version(self.versions.draw(db));
         self.replace(db, to, item);
         true
     }
@@ -188,11 +199,13 @@ impl Keyspace {
         if (from_db, from) == (to_db, to) {
             return true;
         }
+        let version = self.versions.draw(to_db);
         let entry = self.database(from_db).item(place, spot).occupied();
         let head = Head {
             key: to,
             epoch: self.epoch,
             accessed: seconds_of(self.stamp),
+            version,
             ..entry.head()
         };
         let item = Item::copy_of(entry, &head);
@@ -204,6 +217,9 @@ impl Keyspace {
     /// what it has yet to write, and frees it bit by bit.
     pub fn flush_db(&mut self, db: Db) -> Discarded {
         let database = std::mem::take(self.database_mut(db));
+        if database.len() > 0 {
+            self.versions.note_flush(db);
+        }
         let database = match &mut self.snapshot {
             Some(snapshot) => snapshot.set_aside(db, database),
             None => Some(database),
@@ -238,6 +254,9 @@ impl Keyspace {
             let item = database
                 .remove_earliest(self.hasher, slot)
                 .expect("an expiry has its entry as long as it is marked");
+            let hash = self.hasher.hash(item.key());
+            let version = item.occupied().version();
+            self.versions.note_removal(db, hash, version);
             self.keep_or_drop(db, item);
             removed += 1;
         }
@@ -277,6 +296,7 @@ impl Keyspace {
         change: impl FnOnce(&mut Item) -> R,
     ) -> R {
         let (stamp, epoch) = (self.stamp, self.epoch);
+        let version = self.versions.draw(db);
         let snapshot = self.snapshot.as_mut();
         let database = &mut self.databases[usize::from(db.number())];
         database.update(self.hasher, place, spot, |item| {
@@ -288,6 +308,7 @@ impl Keyspace {
             let result = change(item);
             item.occupied().set_epoch(epoch);
             item.occupied().touch(stamp);
+            item.set_version(version);
             result
         })
     }
@@ -310,6 +331,8 @@ impl Keyspace {
     pub(crate) fn discard(&mut self, db: Db, place: Place, spot: Spot) {
         let database = &mut self.databases[usize::from(db.number())];
         let item = database.remove(self.hasher, place, spot);
+        let version = item.occupied().version();
+        self.versions.note_removal(db, place.hash, version);
         self.keep_or_drop(db, item);
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Batch {
     plan: Vec<Planned>,
     len: usize,
     size_bytes: usize,
+    /// Replies that are known already, each with the number of commands before it.
+    known: Vec<(usize, Reply<'static>)>,
 }
 
 /// What goes to one shard.
@@ -93,6 +95,13 @@ impl Batch {
         if self.shards > 1 {
             self.plan.push(Planned::One(part));
         }
+    }
+
+    /// Adds a reply that stands after those of the commands so far.
+    pub(crate) fn push_known(&mut self, reply: Reply<'static>) {
+        debug_assert!(self.len > 0, "it could be sent at once");
+        self.size_bytes += reply.size_bytes();
+        self.known.push((self.len, reply));
     }
 
     /// Adds a SCAN, which is at that shard.
@@ -195,6 +204,21 @@ impl Batch {
         }
         let len = std::mem::take(&mut self.len);
         self.size_bytes = 0;
+        let mut known = std::mem::take(&mut self.known).into_iter().peekable();
+        let mut shown = 0;
+        let mut show = |reply: Option<&Reply<'_>>| {
+            while let Some((_, known)) = known.next_if(|(after, _)| *after <= shown) {
+                show(Some(&known));
+            }
+            shown += 1;
+            // What comes after the last command is shown with it.
+            show(reply);
+            while shown == len
+                && let Some((_, known)) = known.next()
+            {
+                show(Some(&known));
+            }
+        };
         if self.shards > 1 {
             self.take_planned_replies(show);
         } else if let Some(part) = self.parts.pop() {

@@ -1,6 +1,7 @@
 //! One client's session: what it has said about itself, and what becomes of its commands.
 
 mod data;
+mod transaction;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use commands::{Flags, Reply, Spec};
 use resp::{Parser, Protocol, ProtocolError};
 
 use self::data::{Mark, Reading};
+use self::transaction::{Awaiting, Transaction, Watch};
 use crate::admin::AdminRequest;
 use crate::batch::Batch;
 use crate::clients::Client;
@@ -71,6 +73,11 @@ pub(crate) struct Session {
     silent: bool,
     /// How many replies of [`Step::Submit`] are left out, the first ones.
     left_out: usize,
+    /// What is queued, after MULTI.
+    transaction: Option<Box<Transaction>>,
+    watch: Watch,
+    /// What becomes of the only reply of [`Step::Submit`], if it is not for the client as it is.
+    awaiting: Option<Awaiting>,
 }
 
 /// What one command led to.
@@ -126,6 +133,9 @@ impl Session {
             silence: Silence::None,
             silent: false,
             left_out: 0,
+            transaction: None,
+            watch: Watch::default(),
+            awaiting: None,
         }
     }
 
@@ -157,6 +167,7 @@ impl Session {
     pub(crate) fn reset(&mut self) {
         self.db = Db::default();
         self.stale = false;
+        self.discard();
         self.set_protocol(Protocol::Resp2);
         self.authenticated = !self.shared.needs_password();
         if self.silence == Silence::All {
@@ -178,6 +189,11 @@ impl Session {
             self.authenticated = !self.shared.needs_password();
         }
         self.authenticated
+    }
+
+    /// Whether commands are queued.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
     }
 
     /// What the client wants from this command on, whose own reply falls under it.
@@ -294,6 +310,9 @@ impl Session {
             if self.silent {
                 self.leave_out(&outcome, replied_bytes, taking.output);
             }
+            if self.awaiting.is_some() {
+                break Step::Flush;
+            }
             if let Outcome::Asked(request) = outcome {
                 break Step::Ask(request);
             }
@@ -311,6 +330,21 @@ impl Session {
     /// Appends what became of the commands of [`Step::Submit`].
     pub(crate) fn answer(&mut self, mut batch: Batch, output: &mut Vec<u8>, server: &CoreServer) {
         let mut left_out = std::mem::take(&mut self.left_out);
+        if let Some(awaiting) = self.awaiting.take() {
+            let mut awaited = None;
+            batch.take_replies(&server.buffers, |reply| {
+                awaited = reply.map(|reply| reply.clone().into_owned());
+            });
+            server.buffers.give_batch(batch);
+            let Some(reply) = awaited else {
+                return self.close_over_limit();
+            };
+            let reply = self.complete(awaiting, reply, server);
+            if left_out == 0 {
+                self.reply(&reply, output);
+            }
+            return;
+        }
         batch.take_replies(&server.buffers, |reply| match reply {
             _ if self.closing.is_some() => {}
             None => self.close_over_limit(),
@@ -380,6 +414,9 @@ impl Session {
         if self.silence == Silence::Next {
             self.silence = Silence::None;
         }
+        if self.transaction.is_some() {
+            return self.take_in_transaction(args, taking, last);
+        }
         let Some(command) = commands::by_name(args[0]) else {
             return self.take_session_command(args, taking, last);
         };
@@ -401,11 +438,12 @@ impl Session {
             if session_commands::is_http(args[0]) {
                 return self.end_http(taking);
             }
-            if args[0].eq_ignore_ascii_case(b"multi") {
-                return self.end_transaction(taking);
-            }
             return self.reply_in_order(&commands::unknown_command(args), taking);
         };
+        if command.spec.name == "multi" && self.check(&command.spec, args).is_ok() {
+            *last = Some(command.spec.name);
+            return self.multi(taking);
+        }
         // It may look at the keyspace itself, and change what the commands before it went by.
         if !taking.batch.is_empty() || !taking.end_reading() {
             return Outcome::Later;
@@ -420,6 +458,9 @@ impl Session {
             }
             Err(refusal) => refusal,
         };
+        if self.gather_watched(args, taking) {
+            return Outcome::Gathered;
+        }
         if let Some(request) = self.asked.take() {
             return Outcome::Asked(request);
         }
@@ -442,16 +483,6 @@ impl Session {
         }
     }
 
-    /// What a client sends after MULTI must not run one by one, since it asked for all or nothing: the
-    /// connection ends.
-    fn end_transaction(&mut self, taking: &mut Taking<'_>) -> Outcome {
-        let outcome = self.reply_in_order(&NO_TRANSACTIONS, taking);
-        if let Outcome::Replied = outcome {
-            self.closing = Some("it asked for a transaction");
-        }
-        outcome
-    }
-
     /// A browser that was led here must not be able to say anything: the connection ends without
     /// an answer.
     fn end_http(&mut self, taking: &mut Taking<'_>) -> Outcome {
@@ -472,6 +503,16 @@ impl Session {
         Outcome::Replied
     }
 
+    /// Replies after what was gathered, without waiting for that.
+    fn reply_among(&mut self, reply: Reply<'static>, taking: &mut Taking<'_>) -> Outcome {
+        if taking.batch.is_empty() {
+            self.reply(&reply, taking.output);
+            return Outcome::Replied;
+        }
+        taking.batch.push_known(reply);
+        Outcome::Gathered
+    }
+
     fn protocol_error(&mut self, error: &ProtocolError, taking: &mut Taking<'_>) -> Step {
         if !taking.batch.is_empty() {
             // What came before the error is answered first; then the error is met again.
@@ -484,10 +525,5 @@ impl Session {
         Step::Close("the client broke the protocol")
     }
 }
-
-const NO_TRANSACTIONS: Reply<'static> = Reply::Error(Cow::Borrowed(
-    "ERR transactions are not supported by this version: nothing that follows MULTI was run, and the \
-     connection ends; a pipeline without a transaction works",
-));
 
 const NOAUTH: Reply<'static> = Reply::Error(Cow::Borrowed("NOAUTH Authentication required."));

@@ -13,6 +13,7 @@ mod piccolo;
 mod replicas;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -21,6 +22,8 @@ use commands::{Flags, Reply, Spec};
 
 use crate::server::CoreServer;
 use crate::session::Session;
+
+pub(crate) use connection::selected;
 
 /// The version of Redis whose behaviour clients may count on; they decide by it what to use.
 pub(crate) const REDIS_VERSION: &str = "7.2.5";
@@ -49,6 +52,7 @@ const SUBJECTS: &[&[SessionCommand]] = &[
     command::COMMANDS,
     node::COMMANDS,
     replicas::COMMANDS,
+    transactions::COMMANDS,
     piccolo::COMMANDS,
 ];
 

@@ -117,6 +117,7 @@ impl Item {
             key_len: short_key.unwrap_or(LONG_KEY),
             value_len: u32::try_from(value_len).expect("values are shorter than 4 GiB"),
             accessed: AtomicU32::new(head.accessed),
+            version: head.version,
         };
         let expiry_at = HEADER;
         let key_len_at = expiry_at + if expiring { 8 } else { 0 };
@@ -124,7 +125,7 @@ impl Item {
         let value_at = key_at + head.key.len();
         let layout = layout(value_at + value_len);
 
-        // SAFETY: the layout has at least the header's 12 bytes.
+        // SAFETY: the layout has at least the header's 16 bytes.
         let at = unsafe { alloc(layout) };
         if at.is_null() {
             handle_alloc_error(layout);
@@ -227,6 +228,7 @@ impl Item {
         header.form = form(Kind::String, head.encoding);
         *header.epoch.get_mut() = head.epoch;
         *header.accessed.get_mut() = head.accessed;
+        header.version = head.version;
         if let Some(expires_at) = head.expires_at {
             self.write_expiry(expires_at);
         }
@@ -274,6 +276,11 @@ impl Item {
         // borrowed mutably for as long as the slice lives. A rebuilt entry has the same shape but
         // for the value's end, so `value_at` still holds.
         unsafe { slice::from_raw_parts_mut(at.add(value_at), inline_len) }
+    }
+
+    /// The key has changed.
+    pub(crate) fn set_version(&mut self, version: u32) {
+        self.header_mut().version = version;
     }
 
     /// Sets or clears the expiry.

@@ -71,6 +71,7 @@ impl Shape {
             expires_at: self.expires_at,
             epoch: 3,
             accessed: 1000,
+            version: 77,
         }
     }
 

@@ -16,6 +16,7 @@ fn item(key: &[u8]) -> Item {
         expires_at: None,
         epoch: 0,
         accessed: 0,
+        version: 0,
     };
     Item::string(&head, b"value")
 }

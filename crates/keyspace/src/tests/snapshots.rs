@@ -265,23 +265,29 @@ fn a_snapshot_that_cannot_be_is_refused_though_its_checksums_match() {
     let bytes = whole_snapshot(&mut sample(200));
     assert!(forged(&bytes, |_| {}) == bytes);
     type Change = fn(&mut Vec<Vec<u8>>);
-    let changes: [(&str, Change); 11] = [
-        ("slices are out of order", |parts| parts.swap(1, 2)),
-        ("the end does not tell the number of entries", |parts| {
+    let changes: [(&str, Change); 13] = [
+        ("versions come first, and once", |parts| {
             drop(parts.remove(1));
         }),
-        ("no such database", |parts| parts[1][1] = 16),
-        ("no such slot", |parts| parts[1][3] = 0x40),
-        ("no such kind of slice", |parts| parts[1][0] = 9),
+        ("versions come first, and once", |parts| {
+            parts.insert(2, parts[1].clone());
+        }),
+        ("slices are out of order", |parts| parts.swap(2, 3)),
+        ("the end does not tell the number of entries", |parts| {
+            drop(parts.remove(2));
+        }),
+        ("no such database", |parts| parts[2][1] = 16),
+        ("no such slot", |parts| parts[2][3] = 0x40),
+        ("no such kind of slice", |parts| parts[2][0] = 9),
         ("a slice has no room for its entries", |parts| {
-            parts[1][7] = 0xff;
+            parts[2][7] = 0xff;
         }),
         ("a slice has no room for its entries", |parts| {
-            parts[1][4..8].fill(0);
+            parts[2][4..8].fill(0);
         }),
-        ("an entry is of no known kind", |parts| parts[1][16] = 0x62),
+        ("an entry is of no known kind", |parts| parts[2][16] = 0x62),
         ("an entry goes beyond its slice", |parts| {
-            parts[1][16..21].copy_from_slice(&[2, 0xff, 0xff, 0xff, 0x7f]);
+            parts[2][16..25].copy_from_slice(&[2, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f]);
         }),
         ("a slice is longer than its entries", |parts| {
             let count = parts.iter().position(|part| part[0] == 1 && part[4] > 1);
@@ -327,8 +333,8 @@ fn entries_out_of_order_are_refused() {
     }
     // Both entries take as many bytes.
     let swapped = forged(&whole_snapshot(&mut keyspace), |parts| {
-        let body_end = parts[1].len() - 4;
-        let body = &mut parts[1][16..body_end];
+        let body_end = parts[2].len() - 4;
+        let body = &mut parts[2][16..body_end];
         let half = body.len() / 2;
         body.rotate_left(half);
     });
@@ -351,8 +357,8 @@ fn a_key_that_stands_twice_is_refused() {
     keyspace.set(Db::default(), b"key", b"value", Expiry::Clear);
     let bytes = whole_snapshot(&mut keyspace);
     let twice = forged(&bytes, |parts| {
-        let copy = parts[1].clone();
-        parts.insert(2, copy);
+        let copy = parts[2].clone();
+        parts.insert(3, copy);
     });
     let error = load(&twice, 100).err();
     assert!(

@@ -18,7 +18,7 @@ use crate::server::CoreServer;
 
 /// A command that is gathered is at most this large in all: the largest value, and its key. It stands in
 /// one entry of the log.
-const COMMAND_BYTES: usize = (512 << 20) + (1 << 20);
+pub(super) const COMMAND_BYTES: usize = (512 << 20) + (1 << 20);
 
 /// What runs a read.
 type Run = for<'k> fn(&'k Keyspace, &[&[u8]], ReadContext) -> Reply<'k>;

@@ -95,18 +95,29 @@ fn echo(_: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static> {
 }
 
 fn select(session: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static> {
-    let Some(number) = parse_integer(args[1]) else {
-        return NOT_AN_INTEGER;
-    };
-    if i32::try_from(number).is_err() {
-        return refusal("ERR value is out of range, value must between -2147483648 and 2147483647");
-    }
-    match u8::try_from(number).map(Db::new) {
-        Ok(Ok(db)) => {
+    match selected(args[1]) {
+        Ok(db) => {
             session.db = db;
             Reply::Ok
         }
-        _ => refusal("ERR DB index is out of range"),
+        Err(refusal) => refusal,
+    }
+}
+
+/// The database that SELECT with that argument chooses.
+///
+/// # Errors
+/// Its refusal.
+pub(crate) fn selected(arg: &[u8]) -> Result<Db, Reply<'static>> {
+    let number = parse_integer(arg).ok_or(NOT_AN_INTEGER)?;
+    if i32::try_from(number).is_err() {
+        return Err(refusal(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
+    match u8::try_from(number).map(Db::new) {
+        Ok(Ok(db)) => Ok(db),
+        _ => Err(refusal("ERR DB index is out of range")),
     }
 }
 

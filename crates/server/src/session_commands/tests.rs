@@ -12,6 +12,7 @@ mod piccolo;
 mod records;
 mod replicas;
 mod shards;
+mod transactions;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;

@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use base::{ClusterId, Incarnation, NodeId};
 use cluster::{ClusterMap, Dirs, Founder, ReadGuard, Store};
+use golden::Value;
+use golden::socket::{encode, read_reply};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::task::yield_now;
@@ -75,7 +77,24 @@ impl DataNode {
         still_valid: fn(&ReadGuard<'_>) -> bool,
     ) -> String {
         let input = lines.replace('\n', "\r\n") + "\r\n";
-        let mut input = input.as_bytes();
+        let output = self.send_if(talk, input.as_bytes(), still_valid);
+        String::from_utf8(output).unwrap()
+    }
+
+    /// One command, and its reply.
+    pub(super) fn call<A: AsRef<[u8]>>(&self, talk: &mut Talk, args: &[A]) -> Value {
+        let mut input = Vec::new();
+        encode(&mut input, args);
+        let output = self.send_if(talk, &input, |guard| guard.still_valid());
+        read_reply(&mut output.as_slice()).unwrap()
+    }
+
+    fn send_if(
+        &self,
+        talk: &mut Talk,
+        mut input: &[u8],
+        still_valid: fn(&ReadGuard<'_>) -> bool,
+    ) -> Vec<u8> {
         let (mut sent, mut output) = (Vec::new(), Vec::new());
         self.runtime.block_on(async {
             while talk.closed.is_none() {
@@ -105,7 +124,7 @@ impl DataNode {
             }
         });
         sent.append(&mut output);
-        String::from_utf8(sent).unwrap()
+        sent
     }
 }
 
