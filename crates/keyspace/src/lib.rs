@@ -11,7 +11,7 @@
 //! function of the content alone.
 //!
 //! Collections stand in their entry while they are small, in one run of bytes (`packed`, `intset`), and are made of
-//! parts when they are large (`object`, `members`, `ranking`, `elements`). `collection` is how they are read and changed, and each
+//! parts when they are large (`object`, `members`, `ranking`, `elements`), as streams always are (`stream_log`). `collection` is how they are read and changed, and each
 //! type has a module of its own (`hash`, ...) with what commands use.
 //!
 //! Left out: what commands mean (`commands`), where snapshots go and when (`shard`).
@@ -43,6 +43,8 @@ mod set;
 mod snapshot;
 mod sorted_set;
 mod stream;
+mod stream_log;
+mod streams;
 mod subtable;
 mod table;
 mod value;
@@ -62,5 +64,9 @@ pub use loader::{SnapshotError, SnapshotLoader};
 pub use packed::Element;
 pub use set::{Set, SetMut};
 pub use sorted_set::{SortedSet, SortedSetMut};
+pub use stream_log::{
+    Consumer, Counters, Fields, Group, Pending, StreamEntry, StreamId, Trim, TrimWork,
+};
+pub use streams::{Stream, StreamMut};
 pub use value::{Encoding, Expiry, Kind, WrongKind};
 pub use versions::Version;

@@ -11,6 +11,7 @@ use crate::memory::size_class;
 use crate::places::Placed;
 use crate::ranking::Ranking;
 use crate::stream::{decode_length, encode_length, take};
+use crate::stream_log::Log;
 use crate::value::{Encoding, Kind};
 
 /// See the module.
@@ -23,6 +24,7 @@ pub(crate) enum Object {
     Members(Members),
     SortedSet(Box<Ranking>),
     List(Elements),
+    Stream(Box<Log>),
 }
 
 /// A collection of more memory is not freed on the way.
@@ -44,6 +46,7 @@ impl Object {
             }
             (Kind::SortedSet, Encoding::Skiplist) => Some(Object::SortedSet(Box::default())),
             (Kind::List, Encoding::Quicklist) => Some(Object::List(Elements::default())),
+            (Kind::Stream, Encoding::Stream) => Some(Object::Stream(Box::default())),
             _ => None,
         }
     }
@@ -52,7 +55,7 @@ impl Object {
     pub(crate) fn has_parts(&self) -> bool {
         match self {
             Object::String(_) | Object::Packed(_) => false,
-            Object::Members(_) | Object::SortedSet(_) | Object::List(_) => true,
+            Object::Members(_) | Object::SortedSet(_) | Object::List(_) | Object::Stream(_) => true,
         }
     }
 
@@ -76,6 +79,7 @@ impl Object {
                     size_class(size_of::<Ranking>()) + ranking.memory_bytes()
                 }
                 Object::List(elements) => elements.memory_bytes(),
+                Object::Stream(log) => log.memory_bytes(),
             }
     }
 
@@ -121,6 +125,7 @@ impl Object {
                 None
             }
             Object::List(elements) => elements.write_piece(from, until, out),
+            Object::Stream(log) => log.write_piece(from, until, out),
         }
     }
 
@@ -160,13 +165,14 @@ impl Object {
                 Ok(())
             }
             Object::List(elements) => elements.read_piece(piece),
+            Object::Stream(log) => log.read_piece(piece),
         }
     }
 
-    /// Whether it holds nothing. Such a collection is none: its key is absent.
+    /// Whether it holds nothing. Such a collection is none: its key is absent. A stream may be without entries.
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Object::String(_) | Object::Packed(_) => false,
+            Object::String(_) | Object::Packed(_) | Object::Stream(_) => false,
             Object::Members(members) => members.len() == 0,
             Object::SortedSet(ranking) => ranking.len() == 0,
             Object::List(elements) => elements.len() == 0,
@@ -181,6 +187,7 @@ impl Object {
             Object::Members(members) => members.check(hasher),
             Object::SortedSet(ranking) => ranking.check(hasher),
             Object::List(elements) => elements.check(),
+            Object::Stream(log) => log.check(),
         }
     }
 }

@@ -1,32 +1,23 @@
-//! The order of a large sorted set: a B+tree that counts.
+//! A B+tree that counts: the order of a large sorted set, and all that streams keep in order.
 //!
 //! It knows ranks alone: what goes where is found by [`Order::partition_point`], and everything else is told by its
-//! rank. So the caller owns the comparison, and every question about scores or members is one about ranks.
+//! rank. So the caller owns the comparison, and every question about scores, ids or names is one about ranks.
 //!
 //! Invariants: all leaves have the same depth; no node is empty but the root; an inner node tells of each child how
-//! many elements it has and the first of them; the score beside an element is its own. Nodes are
-//! shared with snapshots and copies: a clone is one more owner of the root, and a change copies the nodes on its way.
+//! many elements it has and the key of the first of them. Nodes are shared with snapshots and copies: a clone is one more
+//! owner of the root, and a change copies the nodes on its way.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::memory::size_class;
-use crate::scored::Scored;
 
-/// An element, with its score at hand.
-#[derive(Clone)]
-pub(crate) struct Ranked {
-    pub(crate) score: f64,
-    pub(crate) scored: Scored,
-}
+/// What stands in an order.
+pub(crate) trait Keyed: Clone {
+    /// What inner nodes keep of the first element below: all that comparisons look at.
+    type Key: Clone;
 
-impl Ranked {
-    pub(crate) fn new(scored: Scored) -> Ranked {
-        Ranked {
-            score: scored.score(),
-            scored,
-        }
-    }
+    fn key(&self) -> &Self::Key;
 }
 
 /// A leaf has at most so many elements: one write to a shared leaf copies 2 KiB.
@@ -39,35 +30,35 @@ const INNER_MAX: usize = 64;
 const SPARSE: usize = 4;
 
 /// What a node takes beside its items: two counters, pointer, length and capacity.
-const NODE_BYTES: usize = size_class(16 + size_of::<Vec<Ranked>>());
+const NODE_BYTES: usize = size_class(16 + size_of::<Vec<u8>>());
 
 #[derive(Clone)]
-enum Node {
-    Leaf(Arc<Vec<Ranked>>),
-    Inner(Arc<Vec<Child>>),
+enum Node<T: Keyed> {
+    Leaf(Arc<Vec<T>>),
+    Inner(Arc<Vec<Child<T>>>),
 }
 
 #[derive(Clone)]
-struct Child {
-    /// The first element below.
-    low: Ranked,
+struct Child<T: Keyed> {
+    /// The key of the first element below.
+    low: T::Key,
     /// How many elements there are below.
     len: usize,
-    node: Node,
+    node: Node<T>,
 }
 
 /// See the module.
 #[derive(Clone)]
-pub(crate) struct Order {
-    root: Node,
+pub(crate) struct Order<T: Keyed> {
+    root: Node<T>,
     len: usize,
     /// The memory of the nodes.
     bytes: usize,
 }
 
-impl Default for Order {
-    fn default() -> Order {
-        let root = Node::Leaf(Arc::default());
+impl<T: Keyed> Default for Order<T> {
+    fn default() -> Order<T> {
+        let root = Node::<T>::Leaf(Arc::default());
         let bytes = root.bytes();
         Order {
             root,
@@ -77,7 +68,7 @@ impl Default for Order {
     }
 }
 
-impl Order {
+impl<T: Keyed> Order<T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -89,11 +80,13 @@ impl Order {
 
     /// How many elements from the first on `before` holds for, which no element may fail that stands before one that
     /// passes.
-    pub(crate) fn partition_point(&self, mut before: impl FnMut(&Ranked) -> bool) -> usize {
+    pub(crate) fn partition_point(&self, mut before: impl FnMut(&T::Key) -> bool) -> usize {
         let (mut node, mut rank) = (&self.root, 0);
         loop {
             match node {
-                Node::Leaf(items) => return rank + items.partition_point(before),
+                Node::Leaf(items) => {
+                    return rank + items.partition_point(|item| before(item.key()));
+                }
                 Node::Inner(children) => {
                     // The first child's low decides nothing: all before it is none.
                     let child = children[1..].partition_point(|child| before(&child.low));
@@ -111,7 +104,7 @@ impl Order {
     ///
     /// # Panics
     /// If there are not so many elements.
-    pub(crate) fn leaf_at(&self, rank: usize) -> (&[Ranked], usize) {
+    pub(crate) fn leaf_at(&self, rank: usize) -> (&[T], usize) {
         assert!(rank < self.len, "the rank is there");
         let (mut node, mut at) = (&self.root, rank);
         loop {
@@ -129,7 +122,7 @@ impl Order {
     ///
     /// # Panics
     /// If there are not so many.
-    pub(crate) fn get(&self, rank: usize) -> &Ranked {
+    pub(crate) fn get(&self, rank: usize) -> &T {
         let (items, at) = self.leaf_at(rank);
         &items[at]
     }
@@ -138,7 +131,7 @@ impl Order {
     ///
     /// # Panics
     /// If there are not so many.
-    pub(crate) fn range(&self, ranks: Range<usize>) -> impl Iterator<Item = &Ranked> {
+    pub(crate) fn range(&self, ranks: Range<usize>) -> impl Iterator<Item = &T> {
         let mut rank = ranks.start;
         let leaves = std::iter::from_fn(move || {
             (rank < ranks.end).then(|| {
@@ -152,7 +145,7 @@ impl Order {
     }
 
     /// The same from the last to the first.
-    pub(crate) fn range_reversed(&self, ranks: Range<usize>) -> impl Iterator<Item = &Ranked> {
+    pub(crate) fn range_reversed(&self, ranks: Range<usize>) -> impl Iterator<Item = &T> {
         let mut end = ranks.end;
         let leaves = std::iter::from_fn(move || {
             (ranks.start < end).then(|| {
@@ -166,15 +159,15 @@ impl Order {
     }
 
     /// Puts an element at a rank; those from there on move up.
-    pub(crate) fn insert(&mut self, rank: usize, item: Ranked) {
+    pub(crate) fn insert(&mut self, rank: usize, item: T) {
         assert!(rank <= self.len, "the rank is in or at the end");
         let is_last = rank == self.len;
         if let Some(right) = self.root.insert(rank, item, is_last, &mut self.bytes) {
             let left = std::mem::replace(&mut self.root, Node::Leaf(Arc::default()));
             let len = self.len + 1 - right.len;
-            let mut children = Vec::with_capacity(room_for::<Child>(2));
+            let mut children = Vec::with_capacity(room_for::<Child<T>>(2));
             children.push(Child {
-                low: left.first().clone(),
+                low: left.low().clone(),
                 len,
                 node: left,
             });
@@ -185,8 +178,36 @@ impl Order {
         self.len += 1;
     }
 
+    /// Changes the element of a rank, whose key stays.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub(crate) fn change<R>(&mut self, rank: usize, change: impl FnOnce(&mut T) -> R) -> R {
+        assert!(rank < self.len, "the rank is there");
+        let (mut node, mut at) = (&mut self.root, rank);
+        loop {
+            match node {
+                Node::Leaf(items) => return change(&mut Arc::make_mut(items)[at]),
+                Node::Inner(children) => {
+                    let child = child_of(children, &mut at);
+                    node = &mut Arc::make_mut(children)[child].node;
+                }
+            }
+        }
+    }
+
+    /// Takes out the element of a rank.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub(crate) fn take(&mut self, rank: usize) -> T {
+        let mut out = Vec::with_capacity(1);
+        self.remove(rank..rank + 1, &mut out);
+        out.pop().expect("the rank is there")
+    }
+
     /// Takes out elements from a rank on: all of these ranks that stand in one leaf.
-    pub(crate) fn remove(&mut self, ranks: Range<usize>, out: &mut Vec<Ranked>) {
+    pub(crate) fn remove(&mut self, ranks: Range<usize>, out: &mut Vec<T>) {
         assert!(ranks.start < ranks.end && ranks.end <= self.len);
         let before = out.len();
         self.root
@@ -207,11 +228,11 @@ impl Order {
         }
     }
 
-    /// Asserts what the module states.
+    /// Asserts what the module states; `same` tells whether two keys are equal.
     #[cfg(test)]
-    pub(crate) fn check(&self) {
+    pub(crate) fn check(&self, same: impl Fn(&T::Key, &T::Key) -> bool) {
         let mut depths = Vec::new();
-        let (len, bytes) = self.root.check(0, &mut depths);
+        let (len, bytes) = self.root.check(0, &mut depths, &same);
         assert_eq!((len, bytes), (self.len, self.bytes));
         assert!(depths.windows(2).all(|pair| pair[0] == pair[1]));
         assert!(depths[0] <= 8, "the tree is flat");
@@ -219,7 +240,7 @@ impl Order {
 }
 
 /// The child that has the element at `at`, which becomes its rank among those of the child.
-fn child_of(children: &[Child], at: &mut usize) -> usize {
+fn child_of<T: Keyed>(children: &[Child<T>], at: &mut usize) -> usize {
     children
         .iter()
         .position(|child| {
@@ -299,18 +320,19 @@ fn join<T: Clone>(left: &mut Vec<T>, right: Arc<Vec<T>>, max: usize) -> Option<A
     Some(Arc::new(right))
 }
 
-impl Node {
+impl<T: Keyed> Node<T> {
     fn bytes(&self) -> usize {
         NODE_BYTES
             + match self {
-                Node::Leaf(items) => size_class(items.capacity() * size_of::<Ranked>()),
-                Node::Inner(children) => size_class(children.capacity() * size_of::<Child>()),
+                Node::Leaf(items) => size_class(items.capacity() * size_of::<T>()),
+                Node::Inner(children) => size_class(children.capacity() * size_of::<Child<T>>()),
             }
     }
 
-    fn first(&self) -> &Ranked {
+    /// The key of the first element below.
+    fn low(&self) -> &T::Key {
         match self {
-            Node::Leaf(items) => &items[0],
+            Node::Leaf(items) => items[0].key(),
             Node::Inner(children) => &children[0].low,
         }
     }
@@ -329,22 +351,16 @@ impl Node {
         }
     }
 
-    fn into_child(self) -> Child {
+    fn into_child(self) -> Child<T> {
         Child {
-            low: self.first().clone(),
+            low: self.low().clone(),
             len: self.len(),
             node: self,
         }
     }
 
     /// Inserts below; what is split off on the right. `bytes` is the memory of the whole tree.
-    fn insert(
-        &mut self,
-        at: usize,
-        item: Ranked,
-        is_last: bool,
-        bytes: &mut usize,
-    ) -> Option<Child> {
+    fn insert(&mut self, at: usize, item: T, is_last: bool, bytes: &mut usize) -> Option<Child<T>> {
         let before = self.bytes();
         let right = match self {
             Node::Leaf(items) => {
@@ -368,7 +384,7 @@ impl Node {
                 let right = child.node.insert(at, item, is_last, bytes);
                 child.len += 1;
                 if at == 0 {
-                    child.low = child.node.first().clone();
+                    child.low = child.node.low().clone();
                 }
                 if let Some(right) = right {
                     child.len -= right.len;
@@ -385,7 +401,7 @@ impl Node {
     }
 
     /// Takes out at most `most` elements, all from one leaf.
-    fn remove(&mut self, at: usize, most: usize, out: &mut Vec<Ranked>, bytes: &mut usize) {
+    fn remove(&mut self, at: usize, most: usize, out: &mut Vec<T>, bytes: &mut usize) {
         let before = self.bytes();
         match self {
             Node::Leaf(items) => {
@@ -406,7 +422,7 @@ impl Node {
                     children.remove(number);
                 } else {
                     if at == 0 {
-                        child.low = child.node.first().clone();
+                        child.low = child.node.low().clone();
                     }
                     if child.node.is_sparse() {
                         join_with_neighbour(children, number, bytes);
@@ -419,15 +435,15 @@ impl Node {
     }
 
     #[cfg(test)]
-    fn check(&self, depth: usize, depths: &mut Vec<usize>) -> (usize, usize) {
+    fn check(
+        &self,
+        depth: usize,
+        depths: &mut Vec<usize>,
+        same: &impl Fn(&T::Key, &T::Key) -> bool,
+    ) -> (usize, usize) {
         match self {
             Node::Leaf(items) => {
                 assert!(items.len() <= LEAF_MAX && (depth == 0 || !items.is_empty()));
-                assert!(
-                    items
-                        .iter()
-                        .all(|item| item.score.to_bits() == item.scored.score().to_bits())
-                );
                 depths.push(depth);
                 (items.len(), self.bytes())
             }
@@ -436,11 +452,9 @@ impl Node {
                 assert!(depth > 0 || children.len() > 1);
                 let (mut len, mut bytes) = (0, self.bytes());
                 for child in children.iter() {
-                    let below = child.node.check(depth + 1, depths);
+                    let below = child.node.check(depth + 1, depths, same);
                     assert_eq!(below.0, child.len);
-                    let (low, first) = (&child.low, child.node.first());
-                    assert_eq!(low.score.to_bits(), first.score.to_bits());
-                    assert_eq!(low.scored.member(), first.scored.member());
+                    assert!(same(&child.low, child.node.low()), "low is the first key");
                     len += below.0;
                     bytes += below.1;
                 }
@@ -451,7 +465,7 @@ impl Node {
 }
 
 /// Joins a child with the next one, or the last with the one before it.
-fn join_with_neighbour(children: &mut Vec<Child>, number: usize, bytes: &mut usize) {
+fn join_with_neighbour<T: Keyed>(children: &mut Vec<Child<T>>, number: usize, bytes: &mut usize) {
     let left = if number + 1 < children.len() {
         number
     } else if number > 0 {

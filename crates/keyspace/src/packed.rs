@@ -178,19 +178,37 @@ impl<'e> Encoded<'e> {
 
     /// How many bytes the element takes, with its tail.
     pub(crate) fn size(&self) -> usize {
-        let body = self.head().len() + self.content.len();
+        let body = self.body_len();
         body + tail_len(body)
     }
 
     /// Appends the element.
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
+        self.push_body(out);
+        push_tail(self.body_len(), out);
+    }
+
+    /// Whether it is a number.
+    pub(crate) fn is_number(&self) -> bool {
+        !matches!(
+            self.head[0],
+            SHORT_STRING..SMALL_NUMBER | STRING_2 | STRING_4
+        )
+    }
+
+    /// How many bytes the element takes without its tail.
+    pub(crate) fn body_len(&self) -> usize {
+        self.head().len() + self.content.len()
+    }
+
+    /// Appends the element without its tail.
+    pub(crate) fn push_body(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.head());
         out.extend_from_slice(self.content);
-        push_tail(self.head().len() + self.content.len(), out);
     }
 
     /// Whether this is the element at the start of these bytes.
-    fn starts(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn starts(&self, bytes: &[u8]) -> bool {
         bytes
             .strip_prefix(self.head())
             .is_some_and(|rest| rest.starts_with(self.content))
@@ -239,6 +257,12 @@ fn body_len(bytes: &[u8]) -> Option<usize> {
         _ => return None,
     };
     Some(len)
+}
+
+/// The element without a tail at the start of these bytes, and how many it takes; none if they are cut short.
+pub(crate) fn element_at(bytes: &[u8]) -> Option<(Element<'_>, usize)> {
+    let len = body_len(bytes)?;
+    Some((decode(bytes.get(..len)?), len))
 }
 
 /// The element whose head and content these are.

@@ -9,16 +9,40 @@ use std::ops::Range;
 
 use crate::hasher::Hasher;
 use crate::members::scan_table;
-use crate::order::{Order, Ranked};
+use crate::order::{Keyed, Order};
 use crate::places::{Placed, Shared};
 use crate::scored::Scored;
 use crate::table::{Spot, Table};
+
+/// An element, with its score at hand.
+#[derive(Clone)]
+pub(crate) struct Ranked {
+    pub(crate) score: f64,
+    pub(crate) scored: Scored,
+}
+
+impl Ranked {
+    pub(crate) fn new(scored: Scored) -> Ranked {
+        Ranked {
+            score: scored.score(),
+            scored,
+        }
+    }
+}
+
+impl Keyed for Ranked {
+    type Key = Ranked;
+
+    fn key(&self) -> &Ranked {
+        self
+    }
+}
 
 /// See the module.
 #[derive(Clone, Default)]
 pub(crate) struct Ranking {
     table: Table<Shared<Scored>>,
-    order: Order,
+    order: Order<Ranked>,
     /// The memory of the elements.
     bytes: usize,
 }
@@ -38,7 +62,7 @@ impl Ranking {
         self.table.bytes() + self.order.bytes() + self.bytes
     }
 
-    pub(crate) fn order(&self) -> &Order {
+    pub(crate) fn order(&self) -> &Order<Ranked> {
         &self.order
     }
 
@@ -81,8 +105,7 @@ impl Ranking {
         let old = self.table.item(spot);
         let rank = self.rank_of(old.score(), old.member());
         let scored = Scored::new(score, old.member());
-        self.order
-            .remove(rank..rank + 1, &mut Vec::with_capacity(1));
+        self.order.take(rank);
         let rank = self.rank_of(score, scored.member());
         self.order.insert(rank, Ranked::new(scored.clone()));
         let place = self.table.item_mut(spot);
@@ -97,8 +120,7 @@ impl Ranking {
         let spot = self.table.find(hasher, hash, member).ok()?;
         let scored = self.table.remove(spot, hash);
         let rank = self.rank_of(scored.score(), member);
-        self.order
-            .remove(rank..rank + 1, &mut Vec::with_capacity(1));
+        self.order.take(rank);
         self.bytes -= scored.allocated_bytes();
         Some(scored.score())
     }
@@ -150,11 +172,15 @@ impl Ranking {
     #[cfg(test)]
     pub(crate) fn check(&self, hasher: Hasher) {
         self.table.check(hasher);
-        self.order.check();
+        self.order.check(|one, other| {
+            one.score.to_bits() == other.score.to_bits()
+                && one.scored.member() == other.scored.member()
+        });
         assert_eq!(self.table.len(), self.order.len());
         let (mut bytes, mut last): (usize, Option<&Ranked>) = (0, None);
         for item in self.order.range(0..self.len()) {
             let member = item.scored.member();
+            assert_eq!(item.score.to_bits(), item.scored.score().to_bits());
             if let Some(last) = last {
                 let order = compare(last.score, last.scored.member(), item.score, member);
                 assert_eq!(

@@ -15,9 +15,8 @@ use crate::hasher::Hasher;
 use crate::keyspace::Keyspace;
 use crate::limits::Limits;
 use crate::object::Object;
-use crate::order::Ranked;
 use crate::packed::{Element, Encoded, Packed, number_of};
-use crate::ranking::{Ranking, compare};
+use crate::ranking::{Ranked, Ranking, compare};
 use crate::value::{Encoding, Kind, WrongKind};
 
 /// A sorted set, to be read. It is never empty.

@@ -202,7 +202,12 @@ fn encode_form(entry: Entry<'_>, out: &mut Vec<u8>) {
 
 /// Appends a length: LEB128, the shortest form.
 pub(crate) fn encode_length(len: usize, out: &mut Vec<u8>) {
-    let mut rest = len;
+    encode_number(len as u64, out);
+}
+
+/// Appends a number in the same form.
+pub(crate) fn encode_number(number: u64, out: &mut Vec<u8>) {
+    let mut rest = number;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);
         rest >>= 7;
@@ -281,20 +286,28 @@ pub(crate) fn take<'b>(body: &mut &'b [u8], len: usize) -> Result<&'b [u8], &'st
 
 /// Takes a length from the front.
 pub(crate) fn decode_length(body: &mut &[u8]) -> Result<usize, &'static str> {
-    let mut len = 0_u64;
-    for shift in (0..35).step_by(7) {
+    u32::try_from(decode_number(body)?)
+        .map(|len| len as usize)
+        .map_err(|_| "a length is 4 GiB or more")
+}
+
+/// Takes a number from the front.
+pub(crate) fn decode_number(body: &mut &[u8]) -> Result<u64, &'static str> {
+    let mut number = 0_u64;
+    for shift in (0..u64::BITS).step_by(7) {
         let byte = take(body, 1)?[0];
-        len |= u64::from(byte & 0x7f) << shift;
+        if shift == 63 && byte > 1 {
+            break;
+        }
+        number |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             if byte == 0 && shift > 0 {
-                return Err("a length is longer than it needs be");
+                return Err("a number is longer than it needs be");
             }
-            return u32::try_from(len)
-                .map(|len| len as usize)
-                .map_err(|_| "a length is 4 GiB or more");
+            return Ok(number);
         }
     }
-    Err("a length is 4 GiB or more")
+    Err("a number has more than 64 bits")
 }
 
 #[cfg(test)]
@@ -347,5 +360,16 @@ mod tests {
         assert!(decode_length(&mut [0xff, 0xff, 0xff, 0xff, 0x1f].as_slice()).is_err());
         assert!(decode_length(&mut [0xff; 9].as_slice()).is_err());
         assert!(decode_length(&mut [0x80].as_slice()).is_err());
+        for number in [1 << 32, u64::MAX] {
+            let mut bytes = Vec::new();
+            encode_number(number, &mut bytes);
+            assert_eq!(decode_number(&mut bytes.as_slice()), Ok(number));
+            assert!(decode_length(&mut bytes.as_slice()).is_err());
+            *bytes.last_mut().expect("there are bytes") |= 2;
+            assert_eq!(
+                decode_number(&mut bytes.as_slice()).is_ok(),
+                number < u64::MAX
+            );
+        }
     }
 }

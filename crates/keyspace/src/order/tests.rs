@@ -1,12 +1,18 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ranking::Ranked;
+use crate::scored::Scored;
 
 fn item(number: u32) -> Ranked {
     Ranked::new(Scored::new(f64::from(number), &number.to_le_bytes()))
 }
 
-fn numbers(order: &Order) -> Vec<u32> {
+fn same(one: &Ranked, other: &Ranked) -> bool {
+    one.score.to_bits() == other.score.to_bits() && one.scored.member() == other.scored.member()
+}
+
+fn numbers(order: &Order<Ranked>) -> Vec<u32> {
     let forward: Vec<u32> = order
         .range(0..order.len())
         .map(|item| item.score as u32)
@@ -20,7 +26,7 @@ fn numbers(order: &Order) -> Vec<u32> {
     forward
 }
 
-fn remove_all(order: &mut Order, ranks: Range<usize>) -> Vec<u32> {
+fn remove_all(order: &mut Order<Ranked>, ranks: Range<usize>) -> Vec<u32> {
     let (mut out, len) = (Vec::new(), ranks.len());
     while out.len() < len {
         order.remove(ranks.start..ranks.end - out.len(), &mut out);
@@ -54,9 +60,9 @@ proptest! {
 
     #[test]
     fn an_order_is_a_list_by_rank(steps in proptest::collection::vec(step(), 1..40)) {
-        let (mut order, mut model, mut next) = (Order::default(), Vec::new(), 0);
-        let mut shared: Option<(Order, Vec<u32>)> = None;
-        let mut insert = |order: &mut Order, model: &mut Vec<u32>, rank: usize| {
+        let (mut order, mut model, mut next) = (Order::<Ranked>::default(), Vec::new(), 0);
+        let mut shared: Option<(Order<Ranked>, Vec<u32>)> = None;
+        let mut insert = |order: &mut Order<Ranked>, model: &mut Vec<u32>, rank: usize| {
             order.insert(rank, item(next));
             model.insert(rank, next);
             next += 1;
@@ -83,12 +89,12 @@ proptest! {
                 }
                 Step::Share => shared = Some((order.clone(), model.clone())),
             }
-            order.check();
+            order.check(same);
             prop_assert_eq!(order.len(), model.len());
             prop_assert_eq!(&numbers(&order), &model);
         }
         if let Some((order, model)) = shared {
-            order.check();
+            order.check(same);
             prop_assert_eq!(numbers(&order), model);
         }
     }
@@ -96,7 +102,7 @@ proptest! {
 
 #[test]
 fn ranks_are_found_by_comparing() {
-    let mut order = Order::default();
+    let mut order = Order::<Ranked>::default();
     for number in (0..20_000).step_by(2) {
         order.insert(order.len(), item(number));
     }
@@ -111,32 +117,32 @@ fn ranks_are_found_by_comparing() {
 
 #[test]
 fn ascending_scores_fill_the_nodes() {
-    let mut order = Order::default();
+    let mut order = Order::<Ranked>::default();
     for number in 0..100_000 {
         order.insert(order.len(), item(number));
     }
-    order.check();
+    order.check(same);
     let each = order.bytes() as f64 / 100_000.0;
     assert!(each < 17.5, "{each} bytes for each element");
 }
 
 #[test]
 fn scores_without_order_leave_little_room() {
-    let mut order = Order::default();
+    let mut order = Order::<Ranked>::default();
     let mut number = 1_u32;
     for _ in 0..100_000 {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let rank = order.partition_point(|item| item.score < f64::from(number));
         order.insert(rank, item(number));
     }
-    order.check();
+    order.check(same);
     let each = order.bytes() as f64 / 100_000.0;
     assert!(each < 20.0, "{each} bytes for each element");
 }
 
 #[test]
 fn a_search_compares_as_often_as_the_logarithm_tells() {
-    let mut order = Order::default();
+    let mut order = Order::<Ranked>::default();
     for len in [1_000, 1_000_000_u32] {
         for number in order.len() as u32..len {
             order.insert(order.len(), item(number));
@@ -151,4 +157,35 @@ fn a_search_compares_as_often_as_the_logarithm_tells() {
             assert!(comparisons <= len.ilog2() + 6, "{comparisons} among {len}");
         }
     }
+}
+
+/// A number and how often it was changed.
+#[derive(Clone)]
+struct Changed(u32, u32);
+
+impl Keyed for Changed {
+    type Key = u32;
+
+    fn key(&self) -> &u32 {
+        &self.0
+    }
+}
+
+#[test]
+fn a_change_is_not_seen_by_a_copy() {
+    let mut order = Order::default();
+    for number in 0..10_000 {
+        order.insert(order.len(), Changed(number, 0));
+    }
+    let copy = order.clone();
+    for rank in (0..10_000).step_by(7) {
+        order.change(rank, |changed| changed.1 += 1);
+    }
+    assert_eq!(order.take(7).1, 1);
+    order.check(|one, other| one == other);
+    assert_eq!(
+        order.range(0..9_999).filter(|item| item.1 == 1).count(),
+        1428
+    );
+    assert!(copy.range(0..10_000).all(|item| item.1 == 0));
 }

@@ -7,3 +7,4 @@ mod model;
 mod operations;
 mod snapshots;
 mod sorted_sets;
+mod streams;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use base::{Db, Timestamp};
 
 use super::sorted_sets::members_of;
+use super::streams::Simple;
 use crate::{Encoding, End, Entry, Expiry, Keyspace, Kind, WrongKind};
 
 /// What a key holds.
@@ -16,6 +17,7 @@ pub(super) enum Content {
     /// Members with the bits of their scores.
     SortedSet(BTreeMap<Vec<u8>, u64>),
     List(VecDeque<Vec<u8>>),
+    Stream(Simple),
 }
 
 impl Content {
@@ -61,7 +63,11 @@ impl Content {
                 assert_eq!(elements.len(), list.len());
                 Content::List(elements)
             }
-            kind => unreachable!("{kind:?} is in no model"),
+            Kind::Stream => {
+                let stream = keyspace.stream(db, entry.key(), Timestamp::ZERO);
+                let stream = stream.expect("it is a stream").expect("it is there");
+                Content::Stream(Simple::of(stream))
+            }
         }
     }
 

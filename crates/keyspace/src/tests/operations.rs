@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::sorted_sets::{SortedSetChange, sorted_set_change};
+use super::streams::{StreamChange, stream_change};
 use crate::{Absent, End, Expiry, Keyspace, WrongKind};
 
 /// One operation, on one of few keys so that they meet.
@@ -16,6 +17,7 @@ pub(super) enum Operation {
     SetRange(Db, Key, usize, Bytes),
     Remove(Db, Key),
     SortedSet(Db, Key, SortedSetChange),
+    Stream(Db, Key, StreamChange),
     SetField(Db, Key, Field, Bytes),
     RemoveField(Db, Key, Field),
     /// Adds numbers in a row from the first one on, or a word.
@@ -155,6 +157,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(d, k, c)| Operation::SortedSet(d, k, c)),
         12 => (db(), key(), end(), bytes()).prop_map(|(d, k, e, b)| Operation::Push(d, k, e, b)),
         6 => (db(), key(), end()).prop_map(|(d, k, e)| Operation::Pop(d, k, e)),
+        18 => (db(), key(), stream_change()).prop_map(|(d, k, c)| Operation::Stream(d, k, c)),
         5 => (db(), key(), proptest::option::of(at()))
             .prop_map(|(d, k, a)| Operation::SetExpiry(d, k, a)),
         3 => (db(), key(), key()).prop_map(|(d, f, t)| Operation::Rename(d, f, t)),
@@ -213,6 +216,7 @@ impl Operation {
                 });
                 number(popped.map(|len| len.unwrap_or(0)))
             }
+            Operation::Stream(db, key, change) => number(change.apply(keyspace, db, &key.bytes())),
             Operation::Remove(db, key) => usize::from(keyspace.remove(db, &key.bytes())),
             Operation::AddMembers(db, key, first, count) => {
                 let added = keyspace.change_members(db, &key.bytes(), Absent::Make, |set| {
@@ -280,6 +284,9 @@ impl Operation {
                 number(model.change_end(db, &key.bytes(), end, Some(&element.bytes())))
             }
             Operation::Pop(db, key, end) => number(model.change_end(db, &key.bytes(), end, None)),
+            Operation::Stream(db, key, change) => {
+                number(change.apply_to_model(model, db, &key.bytes()))
+            }
             Operation::Remove(db, key) => usize::from(model.remove(db, &key.bytes())),
             Operation::AddMembers(db, key, first, count) => {
                 let members = members(first, count);
