@@ -15,6 +15,7 @@
 //!   what would keep a core waiting: it prepares segments, drops flushed tables. A third makes
 //!   snapshots.
 
+mod calls;
 mod cell;
 mod clock;
 mod core;

@@ -12,6 +12,7 @@ use node::transfer::Settings;
 use node::{Order, Outputs, TurnConfig};
 
 use crate::Fsync;
+use crate::calls::Calls;
 use crate::cell::{Cell, ShardStatus};
 use crate::clock::SystemClock;
 use crate::log::LogWriter;
@@ -66,6 +67,7 @@ pub struct Store {
     active_cores: AtomicUsize,
     running: OnceLock<Arc<Running>>,
     pub(crate) traffic: Traffic,
+    pub(crate) calls: Calls,
     /// Why there are no shards yet, for clients.
     forming: RwLock<String>,
 }
@@ -130,6 +132,7 @@ impl Store {
             clock: SystemClock,
             running: OnceLock::new(),
             traffic: Traffic::default(),
+            calls: Calls::default(),
             forming: RwLock::new("the node is starting".into()),
         })
     }

@@ -47,10 +47,12 @@ impl Store {
         match event {
             peer::Event::Greeted(peer) => {
                 let node = peer.node_id;
+                self.calls.greeted(node);
                 self.traffic.tell(News::Greeted(Box::new(peer)));
                 self.for_each_cell(|cell| self.hear(cell, FromPeer::Greeted(node)));
             }
             peer::Event::Lost { node_id, .. } => {
+                self.calls.lost(node_id);
                 self.traffic.tell(News::Lost(node_id));
                 self.for_each_cell(|cell| self.hear(cell, FromPeer::Lost(node_id)));
             }
@@ -67,7 +69,11 @@ impl Store {
         let mut outcome = Ok(());
         for item in wire::items(payload)? {
             let for_shard = item.and_then(|item| {
-                self.traffic.tell_of(from, item);
+                match item {
+                    Item::Question(bytes) => self.questioned(from, bytes),
+                    Item::Answer(bytes) => self.answered(from, bytes),
+                    _ => self.traffic.tell_of(from, item),
+                }
                 item.for_shard(from)
             });
             match for_shard {
@@ -124,12 +130,20 @@ impl Traffic {
             transfer::Kind::Chunk => wire::Kind::Chunk,
         };
         outbox.put(letter.to, kind, |out| out.extend_from_slice(&letter.body));
+        self.send_all(&mut outbox);
+    }
+
+    /// Sends what nobody waits for, or who waits will notice; whether it was all taken.
+    pub(crate) fn send_all(&self, outbox: &mut Outbox) -> bool {
+        let mut taken = true;
         for Parcel { to, payload, .. } in outbox.drain() {
             let outcome = self.peers.get().map(|peers| peers.send(to, payload));
             if let Some(Err(error)) = outcome {
-                debug!(node = %to, %error, "a message about a snapshot was not sent");
+                debug!(node = %to, %error, "a message was not sent");
+                taken = false;
             }
         }
+        taken
     }
 
     /// Does what a turn wants done, but for the responses.
@@ -208,7 +222,9 @@ impl Traffic {
             Item::Raft { .. }
             | Item::Forward { .. }
             | Item::Forwarded { .. }
-            | Item::Working { .. } => {}
+            | Item::Working { .. }
+            | Item::Question(_)
+            | Item::Answer(_) => {}
         }
     }
 

@@ -17,6 +17,7 @@
 //! | 4 control | what `Control` says to its like |
 //! | 5 fetch, 6 chunk | what the transfer of snapshots says to its like |
 //! | 7 working | shard u32 |
+//! | 8 question, 9 answer | what those who serve clients ask each other |
 //!
 //! Numbers are little-endian. A kind that is not known is passed over: it is of a later minor version.
 //! A payload of another version is refused as a whole.
@@ -54,6 +55,10 @@ pub enum Kind {
     Chunk = 6,
     /// What was forwarded will take long.
     Working = 7,
+    /// For whoever serves the clients of another node.
+    Question = 8,
+    /// What that says.
+    Answer = 9,
 }
 
 /// Version, kind and length are left out of a body; before a forward's commands stand this many bytes.
@@ -111,6 +116,10 @@ pub enum Item<'p> {
     Fetch(&'p [u8]),
     /// For the receiver of snapshots.
     Chunk(&'p [u8]),
+    /// For whoever serves clients.
+    Question(&'p [u8]),
+    /// For whoever asked.
+    Answer(&'p [u8]),
     /// All that was forwarded and is not answered has arrived, or will, and takes long.
     Working {
         /// Of this shard.
@@ -142,7 +151,11 @@ impl Item<'_> {
                 Some((shard, FromPeer::Forwarded { from, id, outcome }))
             }
             Item::Working { shard } => Some((shard, FromPeer::Working { from })),
-            Item::Control(_) | Item::Fetch(_) | Item::Chunk(_) => None,
+            Item::Control(_)
+            | Item::Fetch(_)
+            | Item::Chunk(_)
+            | Item::Question(_)
+            | Item::Answer(_) => None,
         })
     }
 }
@@ -190,6 +203,8 @@ impl<'p> Iterator for Items<'p> {
                 5 => Some(Item::Fetch(body)),
                 6 => Some(Item::Chunk(body)),
                 7 => split_shard(body).map(|(shard, _)| Item::Working { shard }),
+                8 => Some(Item::Question(body)),
+                9 => Some(Item::Answer(body)),
                 _ => continue,
             };
             return Some(item.ok_or(WireError::Truncated));

@@ -74,6 +74,8 @@ pub(crate) struct Redis {
     pub(crate) query_buffer_limit: ByteSize,
     /// How many bytes of replies may wait for a connection to read them.
     pub(crate) output_buffer_limit: ByteSize,
+    /// How many bytes of published messages may.
+    pub(crate) pubsub_buffer_limit: ByteSize,
 }
 
 /// The log on disk.
@@ -200,6 +202,7 @@ impl Default for Redis {
             password: None,
             query_buffer_limit: ByteSize::from_bytes(ByteSize::GIB),
             output_buffer_limit: ByteSize::from_bytes(ByteSize::GIB),
+            pubsub_buffer_limit: ByteSize::from_bytes(32 * ByteSize::MIB),
         }
     }
 }

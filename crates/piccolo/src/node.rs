@@ -377,6 +377,7 @@ fn new_server(
         protected: Config::protected_mode(address),
         query_limit_bytes: config.redis.query_buffer_limit.bytes() as usize,
         output_limit_bytes: config.redis.output_buffer_limit.bytes() as usize,
+        pubsub_limit_bytes: config.redis.pubsub_buffer_limit.bytes() as usize,
     };
     Server::new(settings, facts, Arc::clone(store), links)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::{Db, Timestamp};
@@ -21,6 +21,18 @@ pub(crate) struct Client {
     db: AtomicU8,
     described: Mutex<Described>,
     kill: Notify,
+    /// Messages that wait for it, as bytes.
+    pushes: Mutex<Pushes>,
+    pushed: Notify,
+    /// To how many channels, patterns and shard channels it listens.
+    subscriptions: [AtomicU32; 3],
+}
+
+#[derive(Debug, Default)]
+struct Pushes {
+    bytes: Vec<u8>,
+    /// There were too many: it is being hung up on.
+    over: bool,
 }
 
 /// What a client says about itself, and what it did last.
@@ -89,6 +101,59 @@ impl Client {
         };
     }
 
+    /// Has a message sent to it, in the form of its protocol; at most so many bytes wait.
+    pub(crate) fn push<'f>(&self, frame: impl FnOnce(bool) -> &'f [u8], limit_bytes: usize) {
+        let frame = frame(self.described().resp3);
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        if pushes.bytes.len() + frame.len() > limit_bytes {
+            if !std::mem::replace(&mut pushes.over, true) {
+                tracing::warn!(
+                    client = self.id,
+                    address = %self.address,
+                    limit_bytes,
+                    "hanging up on a subscriber: the messages that wait for it exceed \
+                     redis.pubsub_buffer_limit"
+                );
+                self.kill();
+            }
+            return;
+        }
+        let is_first = pushes.bytes.is_empty();
+        pushes.bytes.extend_from_slice(frame);
+        drop(pushes);
+        if is_first {
+            self.pushed.notify_one();
+        }
+    }
+
+    /// Moves the messages that wait to the end of `out`.
+    pub(crate) fn take_pushes(&self, out: &mut Vec<u8>) {
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.is_empty() {
+            std::mem::swap(out, &mut pushes.bytes);
+        } else {
+            out.append(&mut pushes.bytes);
+        }
+    }
+
+    /// Resolves when messages wait.
+    pub(crate) fn pushed(&self) -> Notified<'_> {
+        self.pushed.notified()
+    }
+
+    pub(crate) fn note_subscriptions(&self, counts: [usize; 3]) {
+        for (kept, count) in self.subscriptions.iter().zip(counts) {
+            kept.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// To how many channels, patterns and shard channels it listens.
+    pub(crate) fn subscriptions(&self) -> [u32; 3] {
+        self.subscriptions
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed))
+    }
+
     /// Ends the connection as soon as it has nothing to wait for but its socket.
     pub(crate) fn kill(&self) {
         self.kill.notify_one();
@@ -131,6 +196,9 @@ impl Clients {
             db: AtomicU8::new(0),
             described: Mutex::default(),
             kill: Notify::new(),
+            pushes: Mutex::default(),
+            pushed: Notify::new(),
+            subscriptions: Default::default(),
         });
         connected.insert(client.id, Arc::clone(&client));
         Some(client)

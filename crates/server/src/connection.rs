@@ -124,6 +124,16 @@ impl Connection {
     }
 }
 
+/// What there is to do for a connection.
+enum Filled {
+    /// More has come from the client.
+    Input,
+    /// Messages wait for it.
+    Pushes,
+    /// It has ended, or is to end.
+    End,
+}
+
 struct Serving<'k, 'c, 's> {
     stream: TcpStream,
     killed: Pin<&'k mut Notified<'c>>,
@@ -146,10 +156,20 @@ impl Serving<'_, '_, '_> {
                     self.compact();
                     return Ok(End::Moved);
                 }
-                if !self.fill(session.needed()).await? {
-                    return Ok(End::Closed("the client hung up, or was hung up on"));
+                match self.fill(session).await? {
+                    Filled::Input => session.note_activity(),
+                    Filled::Pushes => {
+                        session.client().take_pushes(&mut output);
+                        if !self.send(&output).await? {
+                            return Ok(End::Closed("it was hung up on"));
+                        }
+                        output.clear();
+                        continue;
+                    }
+                    Filled::End => {
+                        return Ok(End::Closed("the client hung up, or was hung up on"));
+                    }
                 }
-                session.note_activity();
             }
             if output.capacity() == 0 {
                 output = buffers.take();
@@ -169,9 +189,14 @@ impl Serving<'_, '_, '_> {
                     }
                     !self.input.is_empty()
                 }
-                Step::Ask(request) => {
-                    let outcome = server.ask(request).await;
-                    session.answer_admin(outcome, &mut output);
+                Step::Ask(asked) => {
+                    let reply = server.ask(asked).await;
+                    session.answer_asked(&reply, &mut output);
+                    !self.input.is_empty()
+                }
+                Step::Publish(publications) => {
+                    let counts = server.publish(&publications).await;
+                    session.answer_publications(&publications, &counts, &mut output);
                     !self.input.is_empty()
                 }
                 Step::Flush => true,
@@ -190,9 +215,11 @@ impl Serving<'_, '_, '_> {
         }
     }
 
-    /// Reads once, at least one byte. `false` when the connection has ended or is to end.
-    async fn fill(&mut self, needed: usize) -> io::Result<bool> {
+    /// Reads once, at least one byte, unless messages wait for the client before that.
+    async fn fill(&mut self, session: &Session) -> io::Result<Filled> {
         self.compact();
+        let needed = session.needed();
+        let client = (!session.subscriptions.is_empty()).then(|| session.client());
         let Serving {
             stream,
             killed,
@@ -201,12 +228,22 @@ impl Serving<'_, '_, '_> {
             ..
         } = self;
         loop {
-            let readable = poll_fn(|context| match killed.as_mut().poll(context) {
-                Poll::Ready(()) => Poll::Ready(Ok(false)),
-                Poll::Pending => stream.poll_read_ready(context).map_ok(|()| true),
+            let mut pushed = pin!(client.as_ref().map(|client| client.pushed()));
+            let filled = poll_fn(|context| {
+                if killed.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Ok(Filled::End));
+                }
+                if let Some(pushed) = pushed.as_mut().as_pin_mut()
+                    && pushed.poll(context).is_ready()
+                {
+                    return Poll::Ready(Ok(Filled::Pushes));
+                }
+                let readable = stream.poll_read_ready(context);
+                readable.map_ok(|()| Filled::Input)
             });
-            if !readable.await? {
-                return Ok(false);
+            match filled.await? {
+                Filled::Input => {}
+                other => return Ok(other),
             }
             // Only now: an idle connection holds no buffer.
             if input.capacity() == 0 {
@@ -223,7 +260,11 @@ impl Serving<'_, '_, '_> {
             });
             if let Some(bytes) = read.await? {
                 debug!(bytes, "read from a client");
-                return Ok(bytes > 0);
+                return Ok(if bytes > 0 {
+                    Filled::Input
+                } else {
+                    Filled::End
+                });
             }
         }
     }

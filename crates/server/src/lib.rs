@@ -17,6 +17,7 @@ mod clients;
 mod connection;
 mod listener;
 mod placement;
+mod pubsub;
 mod rate;
 mod refusals;
 mod render;

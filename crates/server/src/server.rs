@@ -11,18 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use base::{Clock, ClusterId, NodeId, Timestamp};
 use cluster::{Core, Store, SystemClock};
+use commands::Reply;
 use resp::Limits;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpStream;
 
-use crate::admin::{Admin, AdminRequest};
+use crate::admin::Admin;
 use crate::buffers::Buffers;
 use crate::clients::Clients;
 use crate::connection::{Connection, Moving};
 use crate::listener::{Arrival, Cores};
 use crate::placement::Placement;
+use crate::pubsub::{PubSub, Publication};
 use crate::rate::Rate;
-use crate::session::Session;
+use crate::session::{Asked, Session};
 use crate::stats::{Stats, Totals};
 
 /// What a server is told at its start.
@@ -38,6 +40,8 @@ pub struct Config {
     pub query_limit_bytes: usize,
     /// The most bytes of replies that wait for a connection at once; it is hung up on beyond.
     pub output_limit_bytes: usize,
+    /// The most bytes of published messages that wait for a connection; it is hung up on beyond.
+    pub pubsub_limit_bytes: usize,
 }
 
 impl fmt::Debug for Config {
@@ -48,6 +52,7 @@ impl fmt::Debug for Config {
             .field("protected", &self.protected)
             .field("query_limit_bytes", &self.query_limit_bytes)
             .field("output_limit_bytes", &self.output_limit_bytes)
+            .field("pubsub_limit_bytes", &self.pubsub_limit_bytes)
             .finish()
     }
 }
@@ -130,6 +135,7 @@ pub(crate) struct Shared {
     pub(crate) facts: NodeFacts,
     links: Links,
     pub(crate) clients: Clients,
+    pub(crate) pubsub: Arc<PubSub>,
     placement: Placement,
     stats: Vec<Arc<Stats>>,
     /// What had been counted when `CONFIG RESETSTAT` was last called.
@@ -156,6 +162,9 @@ impl Server {
     pub fn new(config: Config, facts: NodeFacts, store: Arc<Store>, links: Links) -> Server {
         let stats = (0..store.cores()).map(|_| Arc::default()).collect();
         let rate = Rate::new(facts.started);
+        let pubsub = Arc::new(PubSub::new(config.pubsub_limit_bytes));
+        let answerer = Arc::clone(&pubsub);
+        store.set_answerer(move |question| answerer.answer(question));
         let shared = Shared {
             password: RwLock::new(config.password.clone()),
             max_clients: AtomicUsize::new(config.max_clients),
@@ -163,6 +172,7 @@ impl Server {
             facts,
             links,
             clients: Clients::default(),
+            pubsub,
             placement: Placement::new(store.cores()),
             stats,
             stats_reset: Mutex::default(),
@@ -330,9 +340,23 @@ impl CoreServer {
         &self.shared
     }
 
-    /// Has the owner of the node do what an administrator asks for.
-    pub(crate) async fn ask(&self, request: AdminRequest) -> Result<String, String> {
-        (self.shared.links.admin)(request).await
+    /// Has others find out, or do, what a command asks for.
+    pub(crate) async fn ask(&self, asked: Asked) -> Reply<'static> {
+        match asked {
+            Asked::Admin(request) => match (self.shared.links.admin)(request).await {
+                Ok(text) => Reply::Bulk(text.into_bytes().into()),
+                Err(text) => Reply::error(text),
+            },
+            Asked::PubSub(query) => self.shared.pubsub.find_out(query, self.core.store()).await,
+        }
+    }
+
+    /// Hands messages to all who listen, on all nodes; how many each has reached.
+    pub(crate) async fn publish(&self, publications: &[Publication]) -> Vec<i64> {
+        self.shared
+            .pubsub
+            .publish(publications, self.core.store())
+            .await
     }
 
     /// A number for what a read picks at random.

@@ -1,6 +1,7 @@
 //! One client's session: what it has said about itself, and what becomes of its commands.
 
 mod data;
+mod listening;
 mod transaction;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use self::transaction::{Awaiting, Transaction, Watch};
 use crate::admin::AdminRequest;
 use crate::batch::Batch;
 use crate::clients::Client;
+use crate::pubsub::{Publication, Query, Subscriptions};
 use crate::render::render;
 use crate::server::{CoreServer, Shared};
 use crate::session_commands;
@@ -25,6 +27,8 @@ use crate::stats::Stats;
 const FLUSH_BYTES: usize = 256 << 10;
 /// At most this much goes to the shards in one piece.
 const SUBMIT_BYTES: usize = 1 << 20;
+/// At most so many messages are handed out together.
+const PUBLISH_AT_ONCE: usize = 256;
 
 /// What a connection is to do after a session has taken commands.
 pub(crate) enum Step {
@@ -32,12 +36,22 @@ pub(crate) enum Step {
     NeedsInput,
     /// Hand these to their shards, let [`Session::answer`] answer, and come again.
     Submit(Batch),
-    /// Have this done, let [`Session::answer_admin`] answer, and come again.
-    Ask(AdminRequest),
+    /// Have this done, let [`Session::answer_asked`] answer, and come again.
+    Ask(Asked),
+    /// Hand these out, let [`Session::answer_publications`] answer, and come again.
+    Publish(Vec<Publication>),
     /// Send the output and come again.
     Flush,
     /// Send the output and end the connection, for the reason given.
     Close(&'static str),
+}
+
+/// What a command asks others for.
+pub(crate) enum Asked {
+    /// The owner of the node.
+    Admin(AdminRequest),
+    /// The other nodes.
+    PubSub(Query),
 }
 
 /// Which replies the client does without (`CLIENT REPLY`).
@@ -58,8 +72,14 @@ pub(crate) struct Session {
     pub(crate) authenticated: bool,
     /// Set by a command after whose reply the connection ends.
     pub(crate) closing: Option<&'static str>,
-    /// Set by a command that the owner of the node is to carry out; its own reply is not shown.
-    pub(crate) asked: Option<AdminRequest>,
+    /// Set by a command that others are to answer; its own reply is not shown.
+    pub(crate) asked: Option<Asked>,
+    /// Replies to one command that has more than one: these come before the one that it gives.
+    pub(crate) several: Vec<Reply<'static>>,
+    /// What it listens to.
+    pub(crate) subscriptions: Subscriptions,
+    /// Messages that wait to be handed out, before anything else is done.
+    publications: Vec<Publication>,
     /// Reads may be served by any replica, however old (`READONLY`).
     pub(crate) stale: bool,
     pub(crate) shared: Arc<Shared>,
@@ -89,8 +109,10 @@ enum Outcome {
     /// It cannot run before what was gathered, or before what was read is read anew; it is to be taken
     /// again after that.
     Later,
-    /// The owner of the node is to carry it out.
-    Asked(AdminRequest),
+    /// Others are to answer it.
+    Asked(Asked),
+    /// It is a message that waits with others.
+    Published,
 }
 
 /// What lasts while commands are taken from one buffer.
@@ -124,6 +146,9 @@ impl Session {
             authenticated,
             closing: None,
             asked: None,
+            several: Vec::new(),
+            subscriptions: shared.pubsub.subscriptions(Arc::clone(&client)),
+            publications: Vec::new(),
             stale: false,
             shared,
             client,
@@ -170,6 +195,8 @@ impl Session {
         self.discard();
         self.set_protocol(Protocol::Resp2);
         self.authenticated = !self.shared.needs_password();
+        self.subscriptions.clear();
+        self.client.take_pushes(&mut Vec::new());
         if self.silence == Silence::All {
             self.silence = Silence::None;
             self.silent = false;
@@ -258,6 +285,9 @@ impl Session {
         }
         if taking.batch.is_empty() {
             server.buffers.give_batch(taking.batch);
+            if !self.publications.is_empty() {
+                return Step::Publish(std::mem::take(&mut self.publications));
+            }
             return step;
         }
         // Whatever the step was, it comes again once these are answered.
@@ -274,7 +304,10 @@ impl Session {
         let mut args: Vec<&[u8]> = taking.server.buffers.take_args();
         let mut looked_ahead = 0;
         let step = loop {
-            if taking.output.len() >= FLUSH_BYTES || taking.batch.size_bytes() >= SUBMIT_BYTES {
+            if taking.output.len() >= FLUSH_BYTES
+                || taking.batch.size_bytes() >= SUBMIT_BYTES
+                || self.publications.len() >= PUBLISH_AT_ONCE
+            {
                 break Step::Flush;
             }
             let rest = &input[taking.consumed..];
@@ -354,14 +387,10 @@ impl Session {
         server.buffers.give_batch(batch);
     }
 
-    /// Appends what became of the request of [`Step::Ask`].
-    pub(crate) fn answer_admin(&mut self, outcome: Result<String, String>, output: &mut Vec<u8>) {
-        let reply = match outcome {
-            Ok(text) => Reply::Bulk(Cow::Owned(text.into_bytes())),
-            Err(text) => Reply::error(text),
-        };
+    /// Appends the answer to [`Step::Ask`].
+    pub(crate) fn answer_asked(&mut self, reply: &Reply<'_>, output: &mut Vec<u8>) {
         if !self.silent {
-            self.reply(&reply, output);
+            self.reply(reply, output);
         }
     }
 
@@ -372,6 +401,11 @@ impl Session {
             Outcome::Replied => output.truncate(replied_bytes),
             // Whatever was gathered before it is silent too: `CLIENT REPLY` itself is never gathered.
             Outcome::Gathered => self.left_out += 1,
+            Outcome::Published => {
+                if let Some(last) = self.publications.last_mut() {
+                    last.silent = true;
+                }
+            }
             Outcome::Later | Outcome::Asked(_) => {}
         }
     }
@@ -414,6 +448,9 @@ impl Session {
         if self.silence == Silence::Next {
             self.silence = Silence::None;
         }
+        if !self.publications.is_empty() && !session_commands::publishes(args[0]) {
+            return Outcome::Later;
+        }
         if self.transaction.is_some() {
             return self.take_in_transaction(args, taking, last);
         }
@@ -448,6 +485,7 @@ impl Session {
         if !taking.batch.is_empty() || !taking.end_reading() {
             return Outcome::Later;
         }
+        let before = self.publications.len();
         let reply = match self.check(&command.spec, args) {
             Ok(spec) => {
                 *last = Some(spec.name);
@@ -461,8 +499,18 @@ impl Session {
         if self.gather_watched(args, taking) {
             return Outcome::Gathered;
         }
-        if let Some(request) = self.asked.take() {
-            return Outcome::Asked(request);
+        if let Some(asked) = self.asked.take() {
+            return Outcome::Asked(asked);
+        }
+        if self.publications.len() > before {
+            return Outcome::Published;
+        }
+        if !self.several.is_empty() || matches!(reply, Reply::Push(_)) {
+            // Messages of what ends here came before the word that it has ended.
+            self.client.take_pushes(taking.output);
+        }
+        for reply in std::mem::take(&mut self.several) {
+            self.reply(&reply, taking.output);
         }
         self.reply(&reply, taking.output);
         Outcome::Replied
@@ -476,6 +524,7 @@ impl Session {
         args: &[&[u8]],
     ) -> Result<&'static Spec, Reply<'static>> {
         let spec = spec.check(args)?;
+        self.check_listening(spec)?;
         if self.authenticated || spec.flags.contains(Flags::NO_AUTH) || self.is_authenticated() {
             Ok(spec)
         } else {
@@ -496,7 +545,7 @@ impl Session {
 
     /// Replies at once, if nothing that came before waits for its own reply.
     fn reply_in_order(&mut self, reply: &Reply<'_>, taking: &mut Taking<'_>) -> Outcome {
-        if !taking.batch.is_empty() {
+        if !taking.batch.is_empty() || !self.publications.is_empty() {
             return Outcome::Later;
         }
         self.reply(reply, taking.output);
@@ -514,7 +563,7 @@ impl Session {
     }
 
     fn protocol_error(&mut self, error: &ProtocolError, taking: &mut Taking<'_>) -> Step {
-        if !taking.batch.is_empty() {
+        if !taking.batch.is_empty() || !self.publications.is_empty() {
             // What came before the error is answered first; then the error is met again.
             self.parser = Parser::new();
             return Step::Flush;

@@ -10,6 +10,7 @@ mod connection;
 mod info;
 mod node;
 mod piccolo;
+mod pubsub;
 mod replicas;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ const SUBJECTS: &[&[SessionCommand]] = &[
     replicas::COMMANDS,
     transactions::COMMANDS,
     piccolo::COMMANDS,
+    pubsub::COMMANDS,
 ];
 
 /// The command of that name, in any case.
@@ -64,6 +66,13 @@ pub(crate) fn by_name(name: &[u8]) -> Option<&'static SessionCommand> {
 /// Every session command.
 pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
     SUBJECTS.iter().copied().flatten()
+}
+
+/// Whether that command publishes something.
+pub(crate) fn publishes(name: &[u8]) -> bool {
+    [&b"publish"[..], b"spublish"]
+        .iter()
+        .any(|word| name.eq_ignore_ascii_case(word))
 }
 
 /// Whether this is the first line or a header of an HTTP request. A web page can make a browser send

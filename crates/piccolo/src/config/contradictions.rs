@@ -141,6 +141,13 @@ fn redis(config: &Config, found: &mut Found) {
         least,
         greatest,
     );
+    size_within(
+        found,
+        &["redis.pubsub_buffer_limit"],
+        redis.pubsub_buffer_limit,
+        least,
+        greatest,
+    );
 }
 
 fn storage(config: &Config, found: &mut Found) {
@@ -312,6 +319,7 @@ mod tests {
                 "redis.query_buffer_limit",
             ),
             ("redis.output_buffer_limit = 0", "redis.output_buffer_limit"),
+            ("redis.pubsub_buffer_limit = 0", "redis.pubsub_buffer_limit"),
             ("storage.segment_size = '1023KiB'", "storage.segment_size"),
             ("storage.segment_size = '2GiB'", "storage.segment_size"),
             ("storage.snapshot_every = 1", "storage.snapshot_every"),

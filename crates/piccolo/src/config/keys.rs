@@ -15,6 +15,7 @@ pub(crate) const KEYS: &[&str] = &[
     "redis.password",
     "redis.query_buffer_limit",
     "redis.output_buffer_limit",
+    "redis.pubsub_buffer_limit",
     "storage.fsync",
     "storage.segment_size",
     "storage.snapshot_every",

@@ -148,8 +148,9 @@ impl Session {
             "exec" => self.exec(taking),
             "multi" => self.reply_among(NESTED, taking),
             "discard" | "watch" | "quit" | "reset" => self.take_session_command(args, taking, last),
-            // Its work is not done by this session.
-            "piccolo" => self.refuse_queueing(NOT_ALLOWED, taking),
+            // Others find out what is asked, or it has more replies than one.
+            "piccolo" | "pubsub" => self.refuse_queueing(NOT_ALLOWED, taking),
+            name if name.ends_with("subscribe") => self.refuse_queueing(NOT_ALLOWED, taking),
             _ if spec.flags.contains(Flags::NO_MULTI) => self.refuse_queueing(NOT_ALLOWED, taking),
             _ => self.queue_call(args, taking),
         }
@@ -271,7 +272,8 @@ impl Session {
             }
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             let command = session_commands::by_name(args[0]);
-            all.push(command.map_or(Reply::Null, |command| (command.run)(self, &args, server)));
+            let reply = command.map_or(Reply::Null, |command| (command.run)(self, &args, server));
+            all.push(self.publish_at_once(server).unwrap_or(reply));
         }
         all.extend(replies);
         Reply::Array(all)

@@ -82,8 +82,13 @@ pub(super) const COMMANDS: &[SessionCommand] = &[
     },
 ];
 
-fn ping(_: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static> {
+fn ping(session: &mut Session, args: &[&[u8]], _: &CoreServer) -> Reply<'static> {
     match args {
+        // What a subscriber gets in RESP2 looks like a message.
+        [_, rest @ ..] if session.listens_only() && rest.len() < 2 => {
+            let message = rest.first().copied().unwrap_or_default();
+            Reply::Array(vec![bulk(*b"pong"), bulk(message)])
+        }
         [_] => Reply::Simple("PONG"),
         [_, message] => bulk(*message),
         _ => refusal("ERR wrong number of arguments for 'ping' command"),

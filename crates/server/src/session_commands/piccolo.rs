@@ -6,7 +6,7 @@ use super::argument::{SYNTAX, is, refusal};
 use super::{HELP, SessionCommand, help, run_subcommand, specs};
 use crate::admin::AdminRequest;
 use crate::server::CoreServer;
-use crate::session::Session;
+use crate::session::{Asked, Session};
 
 const SUBCOMMAND: Spec = Spec {
     arity: 2,
@@ -76,7 +76,7 @@ const SUBCOMMANDS: &[SessionCommand] = &[
 
 /// The answer is that of the owner; this reply is not shown.
 fn ask(session: &mut Session, request: AdminRequest) -> Reply<'static> {
-    session.asked = Some(request);
+    session.asked = Some(Asked::Admin(request));
     Reply::Ok
 }
 

@@ -9,14 +9,17 @@ mod connection;
 mod data;
 mod info;
 mod piccolo;
+mod pubsub;
 mod records;
 mod replicas;
 mod shards;
 mod transactions;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use base::{ClusterId, NodeId, Timestamp};
@@ -62,6 +65,7 @@ impl Node {
             protected: true,
             query_limit_bytes: 1 << 30,
             output_limit_bytes: 1 << 20,
+            pubsub_limit_bytes: 1 << 16,
         };
         let facts = NodeFacts {
             version: "1.2.3",
@@ -141,10 +145,28 @@ impl Talk {
                 Step::Flush => {}
                 Step::Close(why) => self.closed = Some(why),
                 Step::Submit(_) => panic!("there is no shard"),
-                Step::Ask(_) => panic!("nobody carries it out"),
+                // Here no other node is asked, and the answer is there at once.
+                Step::Ask(asked) => {
+                    let reply = at_once(self.core.ask(asked));
+                    self.session.answer_asked(&reply, &mut output);
+                }
+                Step::Publish(publications) => {
+                    let counts = at_once(self.core.publish(&publications));
+                    self.session
+                        .answer_publications(&publications, &counts, &mut output);
+                }
             }
         }
         String::from_utf8(output).unwrap()
+    }
+}
+
+/// What a future gives that need not wait.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
     }
 }
 

@@ -96,6 +96,8 @@ impl Process {
                         self.hear(shard, FromPeer::Raft { from, bytes });
                     }
                 }
+                // They are between sessions, which the simulator has none of.
+                Item::Question(_) | Item::Answer(_) => {}
                 Item::Forward { .. } | Item::Forwarded { .. } | Item::Working { .. } => {
                     let times = match item {
                         Item::Forward { .. } if scene.has(Planted::RetriedForward) => 2,

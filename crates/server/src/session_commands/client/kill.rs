@@ -67,7 +67,9 @@ impl<'a> Filters<'a> {
         self.id.is_none_or(|id| id == client.id())
             && is_at(self.address, client.address().to_string())
             && is_at(self.local_address, client.local_address().to_string())
-            && self.client_type != Some(ClientType::Other)
+            && self
+                .client_type
+                .is_none_or(|wanted| wanted == ClientType::of(client))
             && self
                 .least_age
                 .is_none_or(|least| now.since(client.since()) >= least)

@@ -12,14 +12,24 @@ use crate::session::Session;
 use crate::session_commands::argument::{SYNTAX, is, parse_integer, refusal, shown};
 use crate::session_commands::authentication::USER;
 
-/// The kinds of clients that Redis knows. All that connect here are of the first.
+/// The kinds of clients that Redis knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientType {
     Normal,
+    PubSub,
+    /// No client here is of one of those.
     Other,
 }
 
 impl ClientType {
+    /// That of a client.
+    pub(super) fn of(client: &Client) -> ClientType {
+        match client.subscriptions() {
+            [0, 0, 0] => ClientType::Normal,
+            _ => ClientType::PubSub,
+        }
+    }
+
     /// The type of that name.
     ///
     /// # Errors
@@ -28,7 +38,10 @@ impl ClientType {
         if is(name, "normal") {
             return Ok(ClientType::Normal);
         }
-        if ["replica", "slave", "pubsub", "master"]
+        if is(name, "pubsub") {
+            return Ok(ClientType::PubSub);
+        }
+        if ["replica", "slave", "master"]
             .iter()
             .any(|other| is(name, other))
         {
@@ -51,8 +64,7 @@ pub(super) fn list(session: &mut Session, args: &[&[u8]], _: &CoreServer) -> Rep
     match args[2..] {
         [] => {}
         [option, name] if is(option, "type") => match ClientType::by_name(name) {
-            Ok(ClientType::Normal) => {}
-            Ok(ClientType::Other) => clients.clear(),
+            Ok(wanted) => clients.retain(|client| wanted == ClientType::of(client)),
             Err(refusal) => return refusal,
         },
         [option, ref ids @ ..] if is(option, "id") && !ids.is_empty() => {
@@ -78,10 +90,14 @@ fn listing(clients: &[Arc<Client>], now: Timestamp) -> Reply<'static> {
     }
 }
 
-/// What is zero here, a node neither has nor counts per client: subscriptions, buffers.
+/// What is zero here, a node neither has nor counts per client: buffers.
 fn append_line(client: &Client, now: Timestamp, text: &mut String) {
     let described = client.described().clone();
+    let [sub, psub, ssub] = client.subscriptions();
     let mut flags = String::new();
+    if ClientType::of(client) == ClientType::PubSub {
+        flags.push('P');
+    }
     for (set, flag) in [(described.no_evict, 'e'), (described.no_touch, 'T')] {
         if set {
             flags.push(flag);
@@ -97,7 +113,7 @@ fn append_line(client: &Client, now: Timestamp, text: &mut String) {
     writeln!(
         text,
         "id={id} addr={address} laddr={local_address} fd={fd} name={name} age={age} idle={idle} \
-         flags={flags} db={db} sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 \
+         flags={flags} db={db} sub={sub} psub={psub} ssub={ssub} multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 \
          rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={USER} redir=-1 \
          resp={resp} lib-name={library} lib-ver={library_version}",
         id = client.id(),

@@ -72,7 +72,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         name: "client-output-buffer-limit",
         get: |shared| {
             let limit = shared.config.output_limit_bytes;
-            format!("normal {limit} 0 0 slave 0 0 0 pubsub 0 0 0")
+            let pubsub = shared.config.pubsub_limit_bytes;
+            format!("normal {limit} 0 0 slave 0 0 0 pubsub {pubsub} 0 0")
         },
         set: Set::AtStart("redis.output_buffer_limit"),
     },

@@ -6,6 +6,7 @@ use cluster::ReadGuard;
 use super::super::REDIS_VERSION;
 use super::Fields;
 use super::process;
+use crate::pubsub::Kind;
 use crate::server::Shared;
 
 pub(super) fn server(shared: &Shared, fields: &mut Fields) {
@@ -98,8 +99,9 @@ pub(super) fn stats(shared: &Shared, fields: &mut Fields) {
     fields.put("rejected_connections", totals.rejected);
     fields.put("evicted_keys", 0);
     fields.put("evicted_clients", 0);
-    fields.put("pubsub_channels", 0);
-    fields.put("pubsub_patterns", 0);
+    fields.put("pubsub_channels", shared.pubsub.len(Kind::Channel));
+    fields.put("pubsub_patterns", shared.pubsub.len(Kind::Pattern));
+    fields.put("pubsubshard_channels", shared.pubsub.len(Kind::Shard));
     fields.put("latest_fork_usec", 0);
     fields.put("total_forks", 0);
     fields.put("total_error_replies", totals.errors.values().sum::<u64>());

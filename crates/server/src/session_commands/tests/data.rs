@@ -116,9 +116,14 @@ impl DataNode {
                         batch.submit(&talk.core.core).await;
                         talk.session.answer(batch, &mut output, &talk.core);
                     }
-                    Step::Ask(request) => {
-                        let outcome = talk.core.ask(request).await;
-                        talk.session.answer_admin(outcome, &mut output);
+                    Step::Ask(asked) => {
+                        let reply = talk.core.ask(asked).await;
+                        talk.session.answer_asked(&reply, &mut output);
+                    }
+                    Step::Publish(publications) => {
+                        let counts = talk.core.publish(&publications).await;
+                        talk.session
+                            .answer_publications(&publications, &counts, &mut output);
                     }
                 }
             }
