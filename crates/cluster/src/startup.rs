@@ -160,7 +160,7 @@ impl Store {
             .collect();
         let mut cells = Vec::new();
         for shard in (0..map.shards).map(ShardId) {
-            let mut turn = Turn::new(self.turn_config(shard, map.hash_seed));
+            let mut turn = Turn::new(self.turn_config(shard, map));
             let keyspace = match replicas.remove(&shard) {
                 Some(replica) => {
                     turn.set_replica(replica.shard);

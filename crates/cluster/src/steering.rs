@@ -285,6 +285,7 @@ impl Steering {
             disk_free_bytes,
             disk_total_bytes,
             memory_bytes: memory(),
+            refuses_writes: self.store.is_disk_full(),
             replicas: self.store.replica_statuses(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base::{Clock, NodeId, ShardId, Timestamp};
 use keyspace::Keyspace;
-use meta::ReplicaStatus;
+use meta::{ClusterMap, ReplicaStatus};
 use node::transfer::Settings;
 use node::{Order, Outputs, TurnConfig};
 
@@ -45,6 +45,9 @@ pub struct Config {
     /// Requests that wait for a leader on another node, or for its answer, may take so many bytes for
     /// each shard, and those that other nodes have here as many again.
     pub forward_limit_bytes: usize,
+    /// What leaders may keep of their logs in memory for replicas that are being filled by snapshots, all shards
+    /// together; at least 1 MiB for each.
+    pub catch_up_bytes: usize,
     /// How snapshots travel.
     pub transfer: Settings,
     /// Drawn at random; all chance on this node comes from it.
@@ -350,7 +353,7 @@ impl Store {
     }
 
     /// What the turn of a shard of this node is told.
-    pub(crate) fn turn_config(&self, shard: ShardId, hash_seed: u64) -> TurnConfig {
+    pub(crate) fn turn_config(&self, shard: ShardId, map: &ClusterMap) -> TurnConfig {
         let config = &self.config;
         TurnConfig {
             shard,
@@ -359,9 +362,10 @@ impl Store {
             heartbeat: config.heartbeat,
             election: config.election,
             lease: config.lease,
-            hash_seed,
+            hash_seed: map.hash_seed,
             short_read_bytes: commands::SHORT_BYTES,
             forward_limit_bytes: config.forward_limit_bytes,
+            catch_up_bytes: (config.catch_up_bytes / map.shards as usize).max(1 << 20),
         }
     }
 }

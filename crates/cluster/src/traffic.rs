@@ -192,8 +192,10 @@ impl Traffic {
             to,
             payload,
             forwards,
+            is_urgent,
         } = parcel;
         let outcome = match self.peers.get() {
+            Some(peers) if is_urgent => peers.send_urgent(to, payload),
             Some(peers) => peers.send(to, payload),
             None => Err(peer::SendError::NotConnected),
         };

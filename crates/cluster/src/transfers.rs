@@ -280,6 +280,15 @@ impl<D: Disk, F: Fn(Event)> Worker<D, F> {
             error!(shard = shard.0, index, %error, "a snapshot cannot be sent; another one is made");
             (self.on_event)(Event::Damaged(shard));
         }
+        for ((to, id), sent) in self.sender.take_sent() {
+            let order = Order::SnapshotSent {
+                replica: id.replica,
+                to,
+                index: id.index,
+                sent,
+            };
+            (self.on_event)(Event::Order(id.shard, order));
+        }
         for received in received {
             self.tell(received);
         }

@@ -23,6 +23,7 @@
 //!   it is no help and a promotion beside it would raise the majority.
 //! - From an odd number of voters to more of them only if the next odd number can be reached at once.
 //! - Nodes that were silent for a short time keep what they have.
+//! - Nodes with little room on their disks get no further replicas, and those whose disks refuse writes no leaderships.
 //!
 //! It leaves out: how steps are carried out, and what is known about nodes beyond their being alive.
 
@@ -50,6 +51,10 @@ pub struct Observed {
     pub alive: BTreeMap<NodeId, Duration>,
     /// The shards that have a leader.
     pub shards: BTreeMap<ShardId, ObservedShard>,
+    /// Nodes whose disks have little room: they keep what they have and get no further replicas.
+    pub nearly_full: BTreeSet<NodeId>,
+    /// Nodes whose disks refuse writes. They should not lead, as what they lead cannot be written.
+    pub refusing: BTreeSet<NodeId>,
 }
 
 /// A shard, as its leader sees it.

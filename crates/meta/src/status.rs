@@ -8,8 +8,8 @@ use crate::field::{self, DecodeError, Fields, put_list, put_record, put_u32, put
 /// The state of a node, as it says itself.
 ///
 /// # Layout
-/// Version 1.0: epoch u64, incarnation u64, disk free u64, disk total u64, memory u64, then the list of
-/// replicas.
+/// Version 1.0: epoch u64, incarnation u64, disk free u64, disk total u64, memory u64, refuses writes u8, then
+/// the list of replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
     /// The epoch of the newest map that it has; 0 without one.
@@ -22,6 +22,8 @@ pub struct NodeStatus {
     pub disk_total_bytes: u64,
     /// Bytes of memory that the process holds.
     pub memory_bytes: u64,
+    /// Whether its log takes no more, as its disk is full.
+    pub refuses_writes: bool,
     /// Its replicas, each once, sorted by shard and replica.
     pub replicas: Vec<ReplicaStatus>,
 }
@@ -78,6 +80,13 @@ const HAS_MEMBERSHIP: u8 = 4;
 const CHANGE_PENDING: u8 = 8;
 
 impl NodeStatus {
+    /// Whether its disk has so little room that it should get no further replicas: less than a twentieth of it, and
+    /// less than a GiB, which is many segments of the log.
+    pub fn is_nearly_full(&self) -> bool {
+        const ENOUGH: u64 = 1 << 30;
+        self.disk_free_bytes < (self.disk_total_bytes / 20).min(ENOUGH)
+    }
+
     /// Appends the encoded form.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_value(out, VERSION, |out| {
@@ -86,6 +95,7 @@ impl NodeStatus {
             put_u64(out, self.disk_free_bytes);
             put_u64(out, self.disk_total_bytes);
             put_u64(out, self.memory_bytes);
+            out.push(u8::from(self.refuses_writes));
             put_list(out, self.replicas.iter(), |out, replica| replica.put(out));
         });
     }
@@ -110,6 +120,7 @@ impl NodeStatus {
             disk_free_bytes: fields.u64("free disk")?,
             disk_total_bytes: fields.u64("size of the disk")?,
             memory_bytes: fields.u64("memory")?,
+            refuses_writes: fields.bool("whether writes are refused")?,
             replicas: Vec::new(),
         };
         fields.list("status of a replica", |fields| {

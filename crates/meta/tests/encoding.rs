@@ -164,6 +164,7 @@ fn node_status() -> impl Strategy<Value = NodeStatus> {
             disk_free_bytes: numbers.2,
             disk_total_bytes: numbers.3,
             memory_bytes: numbers.4,
+            refuses_writes: numbers.1 % 2 == 1,
             replicas: named.collect(),
         }
     })

@@ -10,8 +10,8 @@
 //!   those that the sender told, it is on disk, and a keyspace was made of it.
 //! - The pieces of two files are never mixed: each piece tells length and checksum of its file, and when
 //!   they change, receiving begins anew.
-//! - No more than a window is asked for at once, so that heartbeats do not wait behind a snapshot on a slow
-//!   link.
+//! - No more than a window is asked for at once, and on a slow link less, so that heartbeats do not wait behind
+//!   a snapshot there.
 //! - What a peer says allocates no more than a piece.
 //!
 //! It leaves out: when a snapshot is to be made or offered, the markers in the log, how messages
@@ -37,7 +37,7 @@ pub use sender::Sender;
 pub struct Settings {
     /// How many bytes one piece has; at most [`Settings::CHUNK_BYTES_MAX`].
     pub chunk_bytes: u32,
-    /// How many pieces may be asked for and not yet be there.
+    /// How many pieces of that size may be asked for and not yet be there. On a slow link both are less.
     pub window: usize,
     /// How many snapshots are received at once; others wait.
     pub receiving: usize,

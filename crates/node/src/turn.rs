@@ -65,6 +65,8 @@ pub struct TurnConfig {
     /// Requests of sessions that wait for the leader, or for its answer, may take so many bytes, and
     /// those that other nodes forwarded here as many again; above that requests are refused.
     pub forward_limit_bytes: usize,
+    /// So much of the log may be kept in memory for replicas that are being filled by a snapshot.
+    pub catch_up_bytes: usize,
 }
 
 /// One shard on this node.
@@ -139,8 +141,9 @@ impl Turn {
     ///
     /// # Panics
     /// If there is one already.
-    pub fn set_replica(&mut self, shard: Shard) {
+    pub fn set_replica(&mut self, mut shard: Shard) {
         assert!(self.shard.is_none(), "a node has one replica of a shard");
+        shard.set_catch_up_bytes(self.config.catch_up_bytes);
         self.shard = Some(shard);
         self.seen = None;
     }
@@ -266,7 +269,7 @@ impl Turn {
         if self.routes.has_waiting() && self.leads() {
             return true;
         }
-        if requests.is_empty() || self.must_wait(clock, outside) {
+        if requests.is_empty() || self.must_wait(clock, outside) || self.holds(requests) {
             return false;
         }
         let gathers = self.gathers(requests, clock, outside);

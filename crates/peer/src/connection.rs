@@ -77,8 +77,9 @@ pub(crate) async fn run(
     let mut left = shared.deregister(origin.id, &why);
     if connection.greeted.is_some() && why.goodbye_code().is_some() {
         // A goodbye says that all else was sent.
-        for payloads in [&mut connection.mail.payloads, &mut left.payloads] {
-            connection.outbox.push_payloads(payloads);
+        for mail in [&mut connection.mail, &mut left] {
+            connection.outbox.push_urgent(&mut mail.urgent);
+            connection.outbox.push_payloads(&mut mail.payloads);
         }
     }
     connection.say_goodbye(&why, &mut reader, &mut writer).await;
@@ -155,6 +156,7 @@ impl Connection<'_> {
             self.take_in(input, on_greeted)?;
         }
         self.outbox.push_control(&self.session.take_output());
+        self.outbox.push_urgent(&mut self.mail.urgent);
         self.outbox.push_payloads(&mut self.mail.payloads);
         let framed = self.outbox.take_framed_cost();
         self.ends.queued.fetch_sub(framed, Ordering::Relaxed);

@@ -16,6 +16,7 @@ use crate::HostAddr;
 use crate::connection::{self, Ended};
 use crate::dialling::{Dialling, Next};
 use crate::greeting::Side;
+use crate::listener;
 use crate::own_address::is_own;
 use crate::shared::{Shared, stopped};
 
@@ -105,7 +106,7 @@ async fn connect_to(address: SocketAddr) -> Result<TcpStream, DialError> {
         Err(_) => return Err(DialError::TimedOut(address)),
         Ok(stream) => stream.map_err(failed)?,
     };
-    stream.set_nodelay(true).map_err(failed)?;
+    listener::tune(&stream).map_err(failed)?;
     // Dialling a free port of one's own machine may draw that very port to dial from: TCP then
     // connects the socket to itself (RFC 9293, section 3.5, "simultaneous open").
     if stream.local_addr().map_err(failed)? == address {

@@ -120,7 +120,16 @@ impl Peers {
     /// # Errors
     /// Each of [`SendError`]; nothing was queued then.
     pub fn send(&self, to: NodeId, payload: Vec<u8>) -> Result<(), SendError> {
-        self.shared.send(to, payload)
+        self.shared.send(to, payload, false)
+    }
+
+    /// Does that for a small payload that is of use only if it arrives soon, and may overtake others: up to
+    /// [`URGENT_LIMIT`](crate::outbox::URGENT_LIMIT) bytes. A longer one takes its turn.
+    ///
+    /// # Errors
+    /// Each of [`SendError`]; nothing was queued then.
+    pub fn send_urgent(&self, to: NodeId, payload: Vec<u8>) -> Result<(), SendError> {
+        self.shared.send(to, payload, true)
     }
 
     /// Stops accepting and dialling, sends what is queued, says goodbye on every connection, and returns

@@ -44,6 +44,8 @@ impl Kind {
     pub const FIRST_PART: Kind = Kind(9);
     /// How such a payload goes on.
     pub const NEXT_PART: Kind = Kind(10);
+    /// As [`Kind::PAYLOAD`], but it may come between the parts of another, and has overtaken those that waited.
+    pub const URGENT: Kind = Kind(11);
 }
 
 /// The header of a frame whose payload consists of those pieces, which follow it on the wire.

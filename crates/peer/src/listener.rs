@@ -97,6 +97,18 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
+/// So much may wait in the kernel that was not sent yet. What is written there can no longer be overtaken.
+const UNSENT_MOST: u32 = 64 * 1024;
+
+/// Sets what all connections between nodes have: nothing waits for more to come, and little waits where it is
+/// out of reach.
+pub(crate) fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MOST)?;
+    Ok(())
+}
+
 async fn serve(
     shared: Arc<Shared>,
     mut stream: TcpStream,
@@ -108,7 +120,7 @@ async fn serve(
     let tell = locked(&strangers).accepted(shared.moment().monotonic, ip);
     let level = if tell { Level::INFO } else { Level::DEBUG };
     log_at!(level, %remote, "accepted a connection");
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = tune(&stream) {
         debug!(%remote, error = error.to_string(), "gone before it was served");
         return;
     }

@@ -2,7 +2,7 @@
 //!
 //! Payloads wait as they are until there is room ahead of the stream, and are framed then: what the session
 //! says in between goes ahead of all of them that wait, so a ping is behind [`AHEAD`] bytes at most, however
-//! much is queued. It knows no sockets: a driver writes [`Outbox::slices`] and says how much with
+//! much is queued. Urgent payloads are framed before all others, and between the parts of a long one. It knows no sockets: a driver writes [`Outbox::slices`] and says how much with
 //! [`Outbox::advance`].
 
 use std::collections::VecDeque;
@@ -15,11 +15,17 @@ use crate::parts::{LENGTH_LEN, PART_SIZE};
 use crate::status::SEND_QUEUE_LIMIT;
 
 /// Payloads are framed while less than this waits to be written.
-pub const AHEAD: usize = 256 * 1024;
+pub const AHEAD: usize = 64 * 1024;
+
+/// The most bytes that an urgent payload may have: what is longer takes its turn.
+pub const URGENT_LIMIT: usize = 16 * 1024;
 
 /// How much may wait to be written before the other side is taken for one that asks for answers and does not
 /// read them: [`Outbox::is_unread`].
 const UNREAD_LIMIT: usize = AHEAD + PART_SIZE + 1024 * 1024;
+
+/// How much urgent payloads may go over the limit of the queue.
+const URGENT_ROOM: usize = 1024 * 1024;
 
 /// Payloads up to this size are copied behind each other; larger ones are written from where they are.
 const COPIED: usize = 4 * 1024;
@@ -44,6 +50,11 @@ pub fn has_room(queued: usize, length: usize) -> bool {
     queued == 0 || queued.saturating_add(cost(length)) <= SEND_QUEUE_LIMIT
 }
 
+/// The same for an urgent payload, which has some room beyond that.
+pub fn has_urgent_room(queued: usize, length: usize) -> bool {
+    queued.saturating_add(cost(length)) <= SEND_QUEUE_LIMIT + URGENT_ROOM
+}
+
 /// Frames in the order in which they will be written, and payloads behind them.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -53,6 +64,7 @@ pub struct Outbox {
     /// Framed and not yet written, in bytes.
     total: usize,
     /// Not yet framed.
+    urgent: VecDeque<Vec<u8>>,
     payloads: VecDeque<Vec<u8>>,
     cutting: Option<Cutting>,
     /// By [`cost`]: what was framed since it was last asked.
@@ -99,6 +111,17 @@ impl Outbox {
         self.frame_payloads();
     }
 
+    /// Adds payloads that overtake others, if they are small enough; the queue is empty afterwards.
+    pub fn push_urgent(&mut self, payloads: &mut VecDeque<Vec<u8>>) {
+        for payload in payloads.drain(..) {
+            match payload.len() <= URGENT_LIMIT {
+                true => self.urgent.push_back(payload),
+                false => self.payloads.push_back(payload),
+            }
+        }
+        self.frame_payloads();
+    }
+
     /// Adds payloads; the queue is empty afterwards.
     pub fn push_payloads(&mut self, payloads: &mut VecDeque<Vec<u8>>) {
         if self.payloads.is_empty() {
@@ -111,6 +134,10 @@ impl Outbox {
 
     fn frame_payloads(&mut self) {
         while self.total < AHEAD {
+            if let Some(payload) = self.urgent.pop_front() {
+                self.frame_whole(Kind::URGENT, payload);
+                continue;
+            }
             if self.cutting.is_some() {
                 self.frame_part();
                 continue;
@@ -125,14 +152,18 @@ impl Outbox {
                 });
                 continue;
             }
-            self.framed_cost += cost(payload.len());
-            let header = frame::header(Kind::PAYLOAD, &[payload.as_slice()]);
-            if payload.len() <= COPIED {
-                self.copy(&[&header, &payload]);
-            } else {
-                self.copy(&[&header]);
-                self.push(Chunk::Own(payload));
-            }
+            self.frame_whole(Kind::PAYLOAD, payload);
+        }
+    }
+
+    fn frame_whole(&mut self, kind: Kind, payload: Vec<u8>) {
+        self.framed_cost += cost(payload.len());
+        let header = frame::header(kind, &[payload.as_slice()]);
+        if payload.len() <= COPIED {
+            self.copy(&[&header, &payload]);
+        } else {
+            self.copy(&[&header]);
+            self.push(Chunk::Own(payload));
         }
     }
 
@@ -356,6 +387,35 @@ mod tests {
     }
 
     #[test]
+    fn urgent_payloads_wait_behind_nothing_but_what_is_framed() {
+        let mut outbox = Outbox::default();
+        outbox.push_payload(vec![7; 3 * PART_SIZE]);
+        outbox.push_payload(b"after".to_vec());
+        let beat = b"I am here".to_vec();
+        outbox.push_urgent(&mut [beat.clone(), vec![1; URGENT_LIMIT + 1]].into());
+        let behind = outbox.len();
+        assert!(behind <= AHEAD + PART_SIZE + 16, "{behind}");
+        let frames = frames(&mut outbox, 10_000);
+        let kinds: Vec<_> = frames.iter().map(|(kind, _)| *kind).collect();
+        use Kind as K;
+        let expected = [
+            K::FIRST_PART,
+            K::URGENT,
+            K::NEXT_PART,
+            K::NEXT_PART,
+            K::PAYLOAD,
+            K::PAYLOAD,
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!((&frames[1].1, &frames[4].1[..]), (&beat, &b"after"[..]));
+        assert_eq!(
+            frames[5].1.len(),
+            URGENT_LIMIT + 1,
+            "what is long takes its turn"
+        );
+    }
+
+    #[test]
     fn the_queue_counts_what_is_not_framed() {
         let mut outbox = Outbox::default();
         outbox.push_payload(vec![0; 100]);
@@ -376,6 +436,8 @@ mod tests {
         assert!(!has_room(1, SEND_QUEUE_LIMIT));
         assert!(has_room(cost(0), SEND_QUEUE_LIMIT - 2 * cost(0)));
         assert!(!has_room(SEND_QUEUE_LIMIT, 0));
+        assert!(has_urgent_room(SEND_QUEUE_LIMIT, URGENT_LIMIT));
+        assert!(!has_urgent_room(SEND_QUEUE_LIMIT + URGENT_ROOM, 0));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::status::SEND_LIMIT;
 
 /// A payload that is longer is cut into parts of this many bytes: little enough that a ping behind one is not
 /// late on a slow link, and enough that headers and checksums cost nothing.
-pub const PART_SIZE: usize = 256 * 1024;
+pub const PART_SIZE: usize = 128 * 1024;
 
 /// The bytes before those of the payload in a first part.
 pub const LENGTH_LEN: usize = 4;

@@ -195,6 +195,7 @@ impl Session {
                     self.joiner.check_idle()?;
                     return Ok(Some(Input::Payload(payload.to_vec())));
                 }
+                Kind::URGENT => return Ok(Some(Input::Payload(payload.to_vec()))),
                 Kind::FIRST_PART => self.joiner.first(payload)?,
                 Kind::NEXT_PART => {
                     if let Some(whole) = self.joiner.next(payload)? {

@@ -60,6 +60,8 @@ pub(crate) struct Mail {
     pub(crate) cluster_id: Option<ClusterId>,
     pub(crate) introductions: Vec<Vec<Introduction>>,
     pub(crate) payloads: VecDeque<Vec<u8>>,
+    /// Those that overtake others.
+    pub(crate) urgent: VecDeque<Vec<u8>>,
 }
 
 /// What the task of a connection holds.
@@ -226,8 +228,13 @@ impl Shared {
         (self.on_event)(Event::Payload { from, bytes });
     }
 
-    /// See [`Peers::send`](crate::Peers::send).
-    pub(crate) fn send(&self, to: NodeId, payload: Vec<u8>) -> Result<(), SendError> {
+    /// See [`Peers::send`](crate::Peers::send) and [`Peers::send_urgent`](crate::Peers::send_urgent).
+    pub(crate) fn send(
+        &self,
+        to: NodeId,
+        payload: Vec<u8>,
+        is_urgent: bool,
+    ) -> Result<(), SendError> {
         let length = payload.len();
         if length > SEND_LIMIT {
             return Err(SendError::TooLarge(length));
@@ -237,14 +244,23 @@ impl Shared {
         let route = state.hub.send(to).ok_or(SendError::NotConnected)?;
         let mailbox = state.mailboxes.get_mut(&route);
         let mailbox = mailbox.ok_or(SendError::NotConnected)?;
-        if !outbox::has_room(mailbox.queued.load(Ordering::Relaxed), length) {
+        let is_urgent = is_urgent && length <= outbox::URGENT_LIMIT;
+        let has_room = match is_urgent {
+            true => outbox::has_urgent_room,
+            false => outbox::has_room,
+        };
+        if !has_room(mailbox.queued.load(Ordering::Relaxed), length) {
             return Err(SendError::QueueFull);
         }
         mailbox
             .queued
             .fetch_add(outbox::cost(length), Ordering::Relaxed);
-        let was_empty = mailbox.mail.payloads.is_empty();
-        mailbox.mail.payloads.push_back(payload);
+        let mail = &mut mailbox.mail;
+        let was_empty = mail.payloads.is_empty() && mail.urgent.is_empty();
+        match is_urgent {
+            true => mail.urgent.push_back(payload),
+            false => mail.payloads.push_back(payload),
+        }
         // Who has payloads in the mail was told of the first and takes all of them.
         let bell = was_empty.then(|| Arc::clone(&mailbox.bell));
         drop(guard);

@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) redis: Redis,
     pub(crate) storage: Storage,
     pub(crate) cluster: Cluster,
+    pub(crate) transfer: Transfer,
     pub(crate) log: Log,
 }
 
@@ -138,6 +139,18 @@ pub(crate) enum Reads {
     Quorum,
 }
 
+/// How replicas that miss too much are filled by snapshots.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Transfer {
+    /// How much of a snapshot may be on its way.
+    pub(crate) window: ByteSize,
+    /// What a node sends of snapshots in a second; `None` sets no limit.
+    pub(crate) rate_limit: Option<ByteSize>,
+    /// What leaders keep of their logs meanwhile, all shards of a node together.
+    pub(crate) catch_up_log: ByteSize,
+}
+
 /// What is logged and how it looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -228,6 +241,16 @@ impl Default for Cluster {
             down_after: Duration::from_secs(300),
             reads: Reads::default(),
             request_limit: ByteSize::from_bytes(256 * ByteSize::MIB),
+        }
+    }
+}
+
+impl Default for Transfer {
+    fn default() -> Transfer {
+        Transfer {
+            window: ByteSize::from_bytes(256 * ByteSize::KIB),
+            rate_limit: None,
+            catch_up_log: ByteSize::from_bytes(256 * ByteSize::MIB),
         }
     }
 }

@@ -297,7 +297,14 @@ fn store_config(config: &Config, node: NodeId, threads: NonZeroUsize) -> cluster
         patience: config.cluster.patience,
         lease: config.cluster.reads == Reads::Lease,
         forward_limit_bytes: config.cluster.request_limit.bytes() as usize,
-        transfer: cluster::TransferSettings::default(),
+        catch_up_bytes: config.transfer.catch_up_log.bytes() as usize,
+        transfer: cluster::TransferSettings {
+            window: (config.transfer.window.bytes()
+                / u64::from(cluster::TransferSettings::CHUNK_BYTES_MAX))
+                as usize,
+            bytes_per_second: config.transfer.rate_limit.map_or(0, |rate| rate.bytes()),
+            ..cluster::TransferSettings::default()
+        },
         random_seed: draw(),
     }
 }

@@ -35,7 +35,7 @@ mod snapshot;
 pub use effects::{ChangeOutcome, Effects, Mark};
 pub use entry::MemberChange;
 pub use long::{LongReads, LongReadsDone};
-pub use message::MessageError;
+pub use message::{MessageError, is_urgent};
 pub use recovery::{Recovery, RecoveryError, Replayed};
 pub use request::{Commands, CommandsError, Refusal, Request, Response, Ticket};
 pub use shard::{ChangeRefused, Config, Incoming, Progress, Shard};

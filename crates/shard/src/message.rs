@@ -67,6 +67,25 @@ pub(crate) struct Offer {
     pub(crate) membership: Membership,
 }
 
+/// Whether an encoded message is one of those that tell that somebody is there or that elect somebody: small, and
+/// of use only if they come soon. They may overtake all others.
+pub fn is_urgent(message: &[u8]) -> bool {
+    let kind = message
+        .get(1)
+        .and_then(|&kind| TYPES.get(usize::from(kind)));
+    matches!(
+        kind,
+        Some(
+            MessageType::MsgHeartbeat
+                | MessageType::MsgHeartbeatResponse
+                | MessageType::MsgRequestVote
+                | MessageType::MsgRequestVoteResponse
+                | MessageType::MsgRequestPreVote
+                | MessageType::MsgRequestPreVoteResponse
+        )
+    )
+}
+
 /// Appends the message. `offer` is what a message of the type snapshot is about.
 pub(crate) fn encode(message: &Message, offer: Option<&Offer>, out: &mut Vec<u8>) {
     let kind = TYPES
@@ -273,6 +292,9 @@ mod tests {
             });
             let mut bytes = Vec::new();
             encode(&message, offer.as_ref(), &mut bytes);
+            let type_name = format!("{:?}", message.get_msg_type());
+            let is_small = type_name.contains("Heartbeat") || type_name.contains("Vote");
+            prop_assert_eq!(is_urgent(&bytes), is_small, "{}", type_name);
             for cut in 0..bytes.len() {
                 prop_assert!(decode(&bytes[..cut]).is_err());
             }

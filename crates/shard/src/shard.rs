@@ -1,5 +1,6 @@
 //! The shard itself: from requests to records and messages, from committed entries to replies.
 
+mod filling;
 mod members;
 mod messages;
 mod reading;
@@ -99,6 +100,9 @@ pub struct Shard {
     /// When other members last answered this replica, while it led.
     answered: BTreeMap<u64, Duration>,
     snapshots: snapshots::Snapshots,
+    filling: filling::Filling,
+    /// What may be kept of the log for those that are being filled.
+    catch_up_bytes: usize,
     map: Option<ClusterMap>,
     /// Whether the map changed and nobody was told yet.
     map_changed: bool,
@@ -162,6 +166,8 @@ impl Shard {
             routes: BTreeMap::new(),
             answered: BTreeMap::new(),
             snapshots: snapshots::Snapshots::default(),
+            filling: filling::Filling::default(),
+            catch_up_bytes: Shard::CATCH_UP_BYTES,
             map_changed: map.is_some(),
             map,
             config,
@@ -320,6 +326,7 @@ impl Shard {
                 self.begin_round();
             }
             self.offer_snapshots_again();
+            self.watch_filling();
         } else if self.election.is_due(now) && self.is_voter() && self.may_campaign() {
             // Raft refuses while a change of members that is committed is yet to be applied.
             drop(self.raft.campaign());
@@ -492,33 +499,6 @@ impl Shard {
         outcome
     }
 
-    /// Forgets entries that nobody will ask for, and keeps some for followers that lag behind.
-    fn compact(&mut self) {
-        let log = self.raft.store();
-        if is_sole_voter(log.membership(), self.config.replica)
-            && log.membership().members().len() == 1
-        {
-            let applied = self.applied;
-            self.raft.mut_store().compact(applied);
-            return;
-        }
-        let limit = if self.snapshots.is_offering(self.now) || self.wants_snapshot() {
-            KEPT_FOR_SNAPSHOT_BYTES
-        } else {
-            KEPT_BYTES
-        };
-        let mut excess = log.bytes().saturating_sub(limit);
-        let mut upto = log.base();
-        while excess > 0
-            && upto < self.applied
-            && let Some(entry) = log.get(upto + 1)
-        {
-            excess = excess.saturating_sub(entry::payload(entry).len().max(1));
-            upto += 1;
-        }
-        self.raft.mut_store().compact(upto);
-    }
-
     /// Whether no request waits for its entry.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_empty()
@@ -570,11 +550,6 @@ impl Shard {
         record.encode(&mut effects.records);
     }
 }
-
-/// So much of the log is kept in memory for followers that lag behind.
-const KEPT_BYTES: usize = 16 << 20;
-/// So much while a follower is sent a snapshot: it goes on with the entries that come after it.
-const KEPT_FOR_SNAPSHOT_BYTES: usize = 256 << 20;
 
 fn is_sole_voter(membership: &Membership, replica: ReplicaId) -> bool {
     let mut voters = membership.voters();

@@ -63,6 +63,8 @@ impl Settings {
     pub const SEGMENT_BYTES: u64 = 16 << 10;
     /// With a larger log, a snapshot is made.
     pub const LOG_BYTES: u64 = 96 << 10;
+    /// What is kept of a log for a replica that is being filled.
+    pub const CATCH_UP_BYTES: usize = 16 << 10;
 }
 
 /// One shard on a node.
@@ -331,6 +333,7 @@ impl Process {
             lease: self.settings.lease,
             hash_seed: 0,
             forward_limit_bytes: Settings::FORWARD_LIMIT_BYTES,
+            catch_up_bytes: Settings::CATCH_UP_BYTES,
         }
     }
 

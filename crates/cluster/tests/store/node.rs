@@ -41,6 +41,7 @@ pub(crate) fn settings(fsync: Fsync) -> Config {
         patience: Duration::from_secs(2),
         lease: true,
         forward_limit_bytes: 64 << 20,
+        catch_up_bytes: 16 << 20,
         transfer: TransferSettings::default(),
         random_seed: 1,
     }

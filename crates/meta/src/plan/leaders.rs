@@ -64,6 +64,7 @@ impl Leaders {
             .membership
             .voters()
             .filter(|voter| voter.node != seen.leader_node && view.is_healthy(seen, voter))
+            .filter(|voter| !view.refuses_writes(voter.node))
             .filter(|voter| view.serves(voter.node) || (may_drain && drains(voter.node)))
             .min_by_key(|voter| {
                 (
@@ -167,6 +168,7 @@ fn edges_of(view: &View<'_>, shard: ShardId) -> Vec<Edge> {
     seen.membership
         .voters()
         .filter(|voter| voter.node != from && view.serves(voter.node))
+        .filter(|voter| !view.refuses_writes(voter.node))
         .map(edge)
         .collect()
 }

@@ -22,7 +22,7 @@ pub(super) fn next(
         .or_else(|| exchange(view, shard, seen, targets, leaders))
 }
 
-/// A node that drains or leaves does not lead, whatever else is to be done.
+/// A node that drains or leaves does not lead, nor does one whose disk refuses writes, whatever else is to be done.
 fn leave_early(
     view: &View<'_>,
     shard: ShardId,
@@ -31,7 +31,7 @@ fn leave_early(
     leaders: &mut Leaders,
 ) -> Option<Step> {
     match view.state(seen.leader_node) {
-        Some(NodeState::Member) => None,
+        Some(NodeState::Member) if !view.refuses_writes(seen.leader_node) => None,
         _ => leaders.hand_over(view, targets, shard, seen),
     }
 }
@@ -100,7 +100,7 @@ fn bring_in(
                 replica,
                 node,
             }),
-            None => (view.serves(node) && targets.take_place(node))
+            None => (view.takes_replicas(node) && targets.take_place(node))
                 .then_some(Step::Change(Change::Allocate { shard, node })),
         })
 }

@@ -109,7 +109,8 @@ impl Targets {
                 |node: &NodeId| !target.nodes.contains(node) && !target.reluctant.contains(node);
             let wished = view.wish(shard).map(|wish| wish.to).filter(may);
             let chosen = wished.or_else(|| {
-                let candidates = view.serving().filter(may);
+                let candidates = view.serving().filter(|&node| view.takes_replicas(node));
+                let candidates = candidates.filter(may);
                 candidates.min_by_key(|node| (self.load[node], *node))
             });
             let kept = || {
@@ -151,6 +152,7 @@ impl Targets {
         most.sort_by_key(|node| (Reverse(self.load[node]), *node));
         let mut least: Vec<NodeId> = view
             .serving()
+            .filter(|&node| view.takes_replicas(node))
             .filter(|node| free.get(node).is_some_and(|&free| free > 0))
             .collect();
         least.sort_by_key(|node| (self.load[node], *node));
@@ -254,6 +256,7 @@ fn holders(view: &View<'_>, shard: ShardId) -> Target {
     }
     let possible: BTreeSet<NodeId> = view
         .serving()
+        .filter(|&node| view.takes_replicas(node))
         .chain(nodes.iter().copied())
         .chain(reluctant.iter().copied())
         .collect();

@@ -42,12 +42,24 @@ impl<'a> View<'a> {
         self.map.nodes.get(&node).map(|entry| entry.state)
     }
 
-    /// Whether the node may get replicas and leaderships now.
+    /// Whether the node may get replicas and leaderships now, as far as its disk has no say in it.
     pub(super) fn serves(&self, node: NodeId) -> bool {
         self.state(node) == Some(NodeState::Member) && self.is_live(node)
     }
 
-    /// The nodes that may get replicas and leaderships now.
+    /// Whether the node may get a further replica now.
+    pub(super) fn takes_replicas(&self, node: NodeId) -> bool {
+        self.serves(node)
+            && !self.observed.nearly_full.contains(&node)
+            && !self.refuses_writes(node)
+    }
+
+    /// Whether the disk of the node refuses writes, so that it should not lead.
+    pub(super) fn refuses_writes(&self, node: NodeId) -> bool {
+        self.observed.refusing.contains(&node)
+    }
+
+    /// Those nodes.
     pub(super) fn serving(&self) -> impl Iterator<Item = NodeId> {
         let nodes = self.map.nodes.keys().copied();
         nodes.filter(|&node| self.serves(node))
@@ -89,7 +101,7 @@ impl<'a> View<'a> {
     /// The move that an operator wants of the shard, if it can be done.
     pub(super) fn wish(&self, shard: ShardId) -> Option<Move> {
         let wish = self.config.moves.get(&shard)?;
-        let can = self.serves(wish.to) || self.map.placed_on(shard, wish.to).is_some();
+        let can = self.takes_replicas(wish.to) || self.map.placed_on(shard, wish.to).is_some();
         (can && wish.from != wish.to).then_some(*wish)
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct Model {
     /// When a node last died: what was planned before may then be unlucky.
     last_death: u64,
     random: u64,
+    /// Nodes with little room on their disks, and with none.
+    pub(crate) nearly_full: BTreeSet<NodeId>,
+    pub(crate) refusing: BTreeSet<NodeId>,
 }
 
 pub(crate) struct Shard {
@@ -82,6 +85,8 @@ impl Model {
             changes: VecDeque::new(),
             last_death: 0,
             random: seed,
+            nearly_full: BTreeSet::new(),
+            refusing: BTreeSet::new(),
         }
     }
 
@@ -145,6 +150,8 @@ impl Model {
         Observed {
             alive: alive.collect(),
             shards: self.observed.clone(),
+            nearly_full: self.nearly_full.clone(),
+            refusing: self.refusing.clone(),
         }
     }
 

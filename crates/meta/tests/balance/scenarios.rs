@@ -434,3 +434,40 @@ fn what_a_leader_says_of_itself_is_what_the_balancer_looks_at() {
     };
     assert_eq!(ObservedShard::from_status(NodeId(1), &follower), None);
 }
+
+#[test]
+fn a_disk_with_little_room_keeps_what_it_has_and_gets_nothing() {
+    each(4, 8, 3, |model| {
+        model.nearly_full.insert(NodeId(4));
+        let carried = model.spread()[&NodeId(4)].0;
+        assert_eq!(model.settle(), 0, "what is there stays");
+        model.join(5);
+        model.nearly_full.insert(NodeId(5));
+        model.kill(1);
+        model.pass(2 * DOWN_AFTER);
+        model.settle();
+        let voters = model.spread();
+        assert_eq!(voters[&NodeId(4)].0, carried);
+        assert_eq!(voters[&NodeId(5)].0, 0);
+        // There is room again.
+        model.nearly_full.clear();
+        model.settle();
+        model.assert_settled(3);
+        assert!(model.spread()[&NodeId(5)].0 > 0);
+    });
+}
+
+#[test]
+fn a_disk_that_refuses_writes_leads_nothing_until_it_has_room() {
+    each(3, 6, 3, |model| {
+        model.refusing.insert(NodeId(2));
+        model.settle();
+        assert_eq!(model.spread()[&NodeId(2)], (6, 0), "its replicas stay");
+        model.refusing.clear();
+        model.settle();
+        model.assert_settled(3);
+        // With nobody else to lead, it goes on as it is.
+        model.refusing.extend([1, 2, 3].map(NodeId));
+        assert_eq!(model.settle(), 0);
+    });
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use base::{NodeId, ShardId};
 use meta::{
-    Change, Move, NodeState, Observed, ObservedShard, Outcome, PlanConfig, Rejected, Step, plan,
+    Change, Move, NodeState, NodeStatus, Observed, ObservedShard, Outcome, PlanConfig, Rejected,
+    Step, plan,
 };
 use shard::{Refusal, Ticket};
 
@@ -108,6 +109,12 @@ impl Control {
             // Whoever is gone was gone for a moment at least.
             now.saturating_sub(since).max(Duration::from_millis(1))
         };
+        let with = |holds: fn(&NodeStatus) -> bool| {
+            let nodes = self.map.iter().flat_map(|map| map.nodes.keys().copied());
+            nodes
+                .filter(|&node| self.status_of(node).is_some_and(holds))
+                .collect()
+        };
         let shards = self.map.iter().flat_map(|map| map.shard_ids());
         Observed {
             alive: nodes.map(|node| (node, silent(node))).collect(),
@@ -117,6 +124,8 @@ impl Control {
                     Some((shard, ObservedShard::from_status(node, leading)?))
                 })
                 .collect(),
+            nearly_full: with(NodeStatus::is_nearly_full),
+            refusing: with(|status| status.refuses_writes),
         }
     }
 

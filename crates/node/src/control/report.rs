@@ -5,7 +5,7 @@
 //!  "node": id of the node that tells,
 //!  "nodes": [{"id", "name", "address", "redis", "version", "incarnation", "state", "alive",
 //!             "round_trip_us", "replicas", "shards_led",
-//!             "disk_free_bytes", "disk_total_bytes", "memory_bytes"}],
+//!             "disk_free_bytes", "disk_total_bytes", "memory_bytes", "refuses_writes"}],
 //!  "shards": [{"shard", "leader", "leader_name", "term", "last", "commit", "applied", "change_pending",
 //!              "voters": [replica], "learners": [replica]}]}
 //! replica: {"replica", "node", "name", "alive", "applied", "lag"}
@@ -79,6 +79,7 @@ impl Control {
                     "disk_free_bytes": status.map(|status| status.disk_free_bytes),
                     "disk_total_bytes": status.map(|status| status.disk_total_bytes),
                     "memory_bytes": status.map(|status| status.memory_bytes),
+                    "refuses_writes": status.map(|status| status.refuses_writes),
                 })
             })
             .collect()

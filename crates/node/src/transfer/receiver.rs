@@ -1,6 +1,7 @@
 //! The side that needs a snapshot.
 
 mod incoming;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

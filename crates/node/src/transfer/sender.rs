@@ -21,6 +21,8 @@ pub struct Sender<D: Disk> {
     /// Files that are being sent.
     open: BTreeMap<(NodeId, SnapshotId), Open<D>>,
     waiting: VecDeque<(NodeId, Fetch)>,
+    /// How far each one is that was sent of since that was last asked.
+    sent: BTreeMap<(NodeId, SnapshotId), (u64, u64)>,
     /// Under a limit: when the next piece may be sent.
     free_at: Duration,
 }
@@ -38,6 +40,7 @@ impl<D: Disk> Sender<D> {
             settings,
             open: BTreeMap::new(),
             waiting: VecDeque::new(),
+            sent: BTreeMap::new(),
             free_at: Duration::ZERO,
         }
     }
@@ -64,6 +67,11 @@ impl<D: Disk> Sender<D> {
     /// Closes the files of snapshots that are of no more use, so that removing them frees their room.
     pub fn close(&mut self, mut unwanted: impl FnMut(SnapshotId) -> bool) {
         self.open.retain(|(_, id), _| !unwanted(*id));
+    }
+
+    /// Of which snapshots something was sent since this was last asked: up to where, and how long they are.
+    pub fn take_sent(&mut self) -> BTreeMap<(NodeId, SnapshotId), (u64, u64)> {
+        std::mem::take(&mut self.sent)
     }
 
     /// How many files are being sent.
@@ -138,7 +146,10 @@ impl<D: Disk> Sender<D> {
                     checksum,
                     bytes: &piece,
                 });
-                if offset.saturating_add(piece.len() as u64) >= length {
+                let end = offset.saturating_add(piece.len() as u64);
+                let sent = self.sent.entry((to, id)).or_insert((0, length));
+                *sent = (sent.0.max(end), length);
+                if end >= length {
                     // Pieces are asked for in their order. Should one be asked for again, the file is opened
                     // again; until then it would take the place of another.
                     self.open.remove(&(to, id));

@@ -115,6 +115,17 @@ pub enum Order {
         /// The state.
         keyspace: Box<Keyspace>,
     },
+    /// A part of a snapshot of the replica was sent to another node.
+    SnapshotSent {
+        /// Whose.
+        replica: ReplicaId,
+        /// To whom.
+        to: NodeId,
+        /// The last entry that it holds.
+        index: u64,
+        /// So many bytes, of so many.
+        sent: (u64, u64),
+    },
     /// The snapshot that [`Outputs::fetch`](crate::Outputs::fetch) asked for cannot be had.
     FetchFailed,
     /// This node is to have that replica, empty at first. Another one that it has goes.

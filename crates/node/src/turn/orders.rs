@@ -69,6 +69,20 @@ impl Turn {
                     shard.note_snapshot(&meta, bytes);
                 }
             }
+            Order::SnapshotSent {
+                replica,
+                to,
+                index,
+                sent,
+            } => {
+                if let Some(shard) = self
+                    .shard
+                    .as_mut()
+                    .filter(|shard| shard.replica() == replica)
+                {
+                    shard.note_sent(now, to, index, sent);
+                }
+            }
             Order::FetchFailed => {
                 if let Some(shard) = &mut self.shard {
                     shard.incoming_failed();

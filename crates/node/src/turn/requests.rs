@@ -20,6 +20,13 @@ const IN_FLIGHT_BYTES: usize = 64 << 20;
 const GATHERING: Duration = Duration::from_millis(2);
 
 impl Turn {
+    /// Whether these are writes, and writes wait for a replica that is being filled.
+    pub(super) fn holds(&self, requests: &[Request]) -> bool {
+        let shard = self.shard.as_ref();
+        shard.is_some_and(Shard::holds_writes)
+            && requests.iter().all(|request| request.commands.has_writes())
+    }
+
     /// Whether requests cannot be dealt with now, though later.
     pub(super) fn must_wait(&mut self, clock: &mut TurnClock, outside: &mut impl Outside) -> bool {
         let Some(shard) = &self.shard else {
@@ -93,6 +100,11 @@ impl Turn {
                     if writes.is_empty() {
                         return;
                     }
+                }
+                if shard.holds_writes() {
+                    writes.append(requests);
+                    *requests = writes;
+                    return self.refuse_excess(requests, out);
                 }
                 if requests.is_empty() && self.gathers(&writes, clock, outside) {
                     *requests = writes;

@@ -1,4 +1,4 @@
-//! What one turn has to say, gathered so that each node gets one payload.
+//! What one turn has to say, gathered so that each node gets one payload, or two: what is urgent has its own.
 
 use std::ops::Range;
 
@@ -28,6 +28,8 @@ pub struct Parcel {
     /// The ids of the forwards in it lie in this range, and no others that go to this node do. If the
     /// payload cannot be sent, [`FromPeer::Unsent`](crate::FromPeer::Unsent) tells so.
     pub forwards: Range<u64>,
+    /// It should not wait behind others, and may overtake them.
+    pub is_urgent: bool,
 }
 
 impl Outbox {
@@ -41,12 +43,18 @@ impl Outbox {
     /// # Panics
     /// If the body is longer than 4 GiB; nothing that is sent comes near that.
     pub fn put(&mut self, to: NodeId, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
-        self.put_in(to, kind, write);
+        self.put_in(to, false, kind, write);
     }
 
     /// Does that and gives the payload that the item is in.
-    fn put_in(&mut self, to: NodeId, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> &mut Parcel {
-        let parcel = self.open(to);
+    fn put_in(
+        &mut self,
+        to: NodeId,
+        is_urgent: bool,
+        kind: Kind,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &mut Parcel {
+        let parcel = self.open(to, is_urgent);
         let payload = &mut parcel.payload;
         payload.push(kind as u8);
         let start = payload.len();
@@ -59,7 +67,7 @@ impl Outbox {
 
     /// Adds a message between two replicas.
     pub fn put_raft(&mut self, to: NodeId, shard: ShardId, message: &[u8]) {
-        self.put(to, Kind::Raft, |out| {
+        self.put_in(to, shard::is_urgent(message), Kind::Raft, |out| {
             out.extend_from_slice(&shard.0.to_le_bytes());
             out.extend_from_slice(message);
         });
@@ -67,7 +75,7 @@ impl Outbox {
 
     /// Adds commands for the leader. Ids only ever grow.
     pub(crate) fn put_forward(&mut self, to: NodeId, shard: ShardId, id: u64, commands: &Commands) {
-        let parcel = self.put_in(to, Kind::Forward, |out| {
+        let parcel = self.put_in(to, false, Kind::Forward, |out| {
             out.extend_from_slice(&shard.0.to_le_bytes());
             out.extend_from_slice(&id.to_le_bytes());
             commands.encode(out);
@@ -101,8 +109,8 @@ impl Outbox {
     }
 
     /// The payload for that node that is being filled.
-    fn open(&mut self, to: NodeId) -> &mut Parcel {
-        let of_node = |parcel: &Parcel| parcel.to == to;
+    fn open(&mut self, to: NodeId, is_urgent: bool) -> &mut Parcel {
+        let of_node = |parcel: &Parcel| parcel.to == to && parcel.is_urgent == is_urgent;
         let found = self.parcels.iter().rposition(of_node);
         let found = found.filter(|&at| self.parcels[at].payload.len() < PARCEL_BYTES);
         let at = found.unwrap_or_else(|| {
@@ -110,6 +118,7 @@ impl Outbox {
                 to,
                 payload: vec![VERSION],
                 forwards: 0..0,
+                is_urgent,
             });
             self.parcels.len() - 1
         });

@@ -6,4 +6,5 @@ mod crashes;
 mod model;
 mod rules;
 mod sending;
+mod slow_link;
 mod world;

@@ -153,7 +153,7 @@ async fn what_waits_for_a_peer_is_bounded() {
     }
     let mut queued = 0;
     let refused = loop {
-        match shared.send(NodeId(2), vec![0; 1024 * 1024]) {
+        match shared.send(NodeId(2), vec![0; 1024 * 1024], false) {
             Ok(()) => queued += 1024 * 1024,
             Err(error) => break error,
         }
@@ -161,9 +161,9 @@ async fn what_waits_for_a_peer_is_bounded() {
     };
     assert_eq!(refused, crate::SendError::QueueFull);
     let too_large = crate::SEND_LIMIT + 1;
-    let refused = shared.send(NodeId(2), vec![0; too_large]);
+    let refused = shared.send(NodeId(2), vec![0; too_large], false);
     assert_eq!(refused, Err(crate::SendError::TooLarge(too_large)));
-    let refused = shared.send(NodeId(3), Vec::new());
+    let refused = shared.send(NodeId(3), Vec::new(), false);
     assert_eq!(refused, Err(crate::SendError::NotConnected));
 }
 
@@ -177,7 +177,7 @@ async fn a_slow_link_does_not_look_dead_while_a_long_payload_crosses_it() {
         changed.changed().await.expect("greeted");
     }
     let long = 20 * PAYLOAD_LIMIT;
-    shared.send(NodeId(2), vec![7; long]).expect("room");
+    shared.send(NodeId(2), vec![7; long], false).expect("room");
     let start = Instant::now();
     let (mut decoder, mut piece) = (Decoder::new(), vec![0; 64 * 1024]);
     let (mut came, mut pings, mut last_ping) = (0, 0, start);

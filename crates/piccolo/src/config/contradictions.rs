@@ -35,6 +35,7 @@ pub(super) fn find(config: &Config) -> Vec<Contradiction> {
     redis(config, &mut found);
     storage(config, &mut found);
     cluster(config, &mut found);
+    transfer(config, &mut found);
     found.0
 }
 
@@ -253,6 +254,34 @@ fn cluster(config: &Config, found: &mut Found) {
     );
 }
 
+fn transfer(config: &Config, found: &mut Found) {
+    let transfer = &config.transfer;
+    // Snapshots travel in pieces of 64 KiB.
+    size_within(
+        found,
+        &["transfer.window"],
+        transfer.window,
+        64 * ByteSize::KIB,
+        64 * ByteSize::MIB,
+    );
+    if let Some(rate) = transfer.rate_limit {
+        size_within(
+            found,
+            &["transfer.rate_limit"],
+            rate,
+            64 * ByteSize::KIB,
+            1024 * ByteSize::GIB,
+        );
+    }
+    size_within(
+        found,
+        &["transfer.catch_up_log"],
+        transfer.catch_up_log,
+        ByteSize::MIB,
+        64 * ByteSize::GIB,
+    );
+}
+
 fn within(found: &mut Found, keys: &'static [&'static str], value: u64, least: u64, greatest: u64) {
     if !(least..=greatest).contains(&value) {
         found.add(
@@ -335,6 +364,10 @@ mod tests {
             ("cluster.patience_ms = 60001", "cluster.patience_ms"),
             ("cluster.down_after_ms = 999", "cluster.down_after_ms"),
             ("cluster.request_limit = 1000", "cluster.request_limit"),
+            ("transfer.window = '32KiB'", "transfer.window"),
+            ("transfer.window = '65MiB'", "transfer.window"),
+            ("transfer.rate_limit = 0", "transfer.rate_limit"),
+            ("transfer.catch_up_log = '1023KiB'", "transfer.catch_up_log"),
         ] {
             assert_eq!(keys_at_odds(text), [key], "{text}");
         }
@@ -349,6 +382,10 @@ mod tests {
             "cluster.heartbeat_ms = 166",
             "storage.segment_size = '1MiB'",
             "storage.segment_size = '1GiB'",
+            "transfer.window = '64KiB'",
+            "transfer.window = '64MiB'",
+            "transfer.rate_limit = '64KiB'",
+            "transfer.catch_up_log = '1MiB'",
             "redis.bind_port = 0\ndiscovery.bind_port = 0",
             "redis.bind_port = 19919\nredis.bind_host = '127.0.0.2'",
         ] {

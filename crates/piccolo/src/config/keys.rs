@@ -27,6 +27,9 @@ pub(crate) const KEYS: &[&str] = &[
     "cluster.down_after_ms",
     "cluster.reads",
     "cluster.request_limit",
+    "transfer.window",
+    "transfer.rate_limit",
+    "transfer.catch_up_log",
     "log.level",
     "log.format",
 ];
@@ -95,6 +98,8 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("level, format"), "{text}");
-        assert!(unknown("loging").contains("node, discovery, redis, storage, cluster, log"));
+        assert!(
+            unknown("loging").contains("node, discovery, redis, storage, cluster, transfer, log")
+        );
     }
 }

@@ -88,6 +88,7 @@ impl Node {
             patience: Duration::from_secs(2),
             lease: true,
             forward_limit_bytes: 64 << 20,
+            catch_up_bytes: 16 << 20,
             transfer: cluster::TransferSettings::default(),
             random_seed: 1,
         });

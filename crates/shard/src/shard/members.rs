@@ -11,7 +11,7 @@ use super::Shard;
 use crate::entry::MemberChange;
 
 /// A learner that misses fewer entries than this may vote: what it misses is on its way.
-const CAUGHT_UP_ENTRIES: u64 = 256;
+pub(super) const CAUGHT_UP_ENTRIES: u64 = 256;
 
 /// Why members are not changed, or the leadership not handed over. Nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

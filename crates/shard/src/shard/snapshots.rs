@@ -81,6 +81,7 @@ impl Shard {
     /// Another leads now, or another term has begun: followers are found where they are.
     pub(super) fn forget_offers(&mut self) {
         self.snapshots.offered.clear();
+        self.filling.clear();
         self.raft.store().want_no_snapshot();
     }
 
@@ -252,6 +253,7 @@ impl Shard {
         let on_node = self.membership().of_node(node).copied();
         if let Some(member) = on_node.filter(|member| member.replica != self.config.replica) {
             self.raft.report_unreachable(member.replica.0);
+            self.filling.let_go(member.replica.0);
             if self.snapshots.offered.contains_key(&member.replica.0) {
                 self.raft
                     .report_snapshot(member.replica.0, SnapshotStatus::Failure);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base::NodeId;
 use commands::Reply;
 
 use crate::world::World;
@@ -82,4 +83,96 @@ fn a_follower_whose_state_lags_behind_its_log_does_not_campaign_yet() {
     world.replica(follower).disk_held = false;
     world.run(Duration::from_secs(3));
     assert_eq!(world.leaders().len(), 1);
+}
+
+/// What may be kept for who is filled, in the tests below.
+const LIMIT: usize = 1 << 20;
+/// What a test writes at a time.
+const VALUE: usize = 4 << 10;
+
+/// A leader whose log was cut behind a follower that is back now, and has been offered a snapshot of that entry.
+fn to_be_filled() -> (World, u64, u64, u64) {
+    let (mut world, leader) = World::led(3);
+    for replica in world.replicas.values_mut() {
+        replica.shard.set_catch_up_bytes(LIMIT);
+    }
+    let follower = *world.replicas.keys().find(|id| **id != leader).unwrap();
+    world.isolate(follower);
+    for _ in 0..2 * LIMIT / VALUE {
+        write(&mut world, leader);
+    }
+    world.run(Duration::from_secs(1));
+    world.make_snapshot(leader);
+    world.cut.clear();
+    world.run(Duration::from_secs(1));
+    let incoming = world.replica(follower).shard.incoming();
+    (world, leader, follower, incoming.expect("an offer").index)
+}
+
+fn write(world: &mut World, leader: u64) {
+    let value = "x".repeat(VALUE);
+    world.write(leader, 1000, &["set", "k", &value]);
+    drop(world.outcome(leader, 1000));
+}
+
+/// Writes as much as is let in, and more than can be kept; how much that was.
+fn flood(world: &mut World, leader: u64) -> usize {
+    let mut written = 0;
+    for _ in 0..2 * LIMIT / VALUE {
+        if world.replica(leader).shard.holds_writes() {
+            break;
+        }
+        write(world, leader);
+        written += 1;
+        let kept = world.replica(leader).shard.log_bytes();
+        assert!(kept <= LIMIT + 2 * VALUE, "{kept} bytes are kept");
+    }
+    written
+}
+
+#[test]
+fn a_follower_is_filled_while_more_is_written_than_can_be_kept() {
+    let (mut world, leader, follower, index) = to_be_filled();
+    let mut written = Vec::new();
+    for sent in 1..=100 {
+        let now = world.now;
+        let shard = &mut world.replica(leader).shard;
+        shard.note_sent(now, NodeId(follower), index, (sent, 100));
+        written.push(flood(&mut world, leader));
+        world.step();
+    }
+    assert!(
+        written[50..].iter().sum::<usize>() > 50,
+        "writes go on, at the pace of the transfer: {written:?}"
+    );
+    assert!(world.replica(leader).shard.holds_writes());
+    assert!(world.fetch(follower));
+    for _ in 0..100 {
+        flood(&mut world, leader);
+        world.step();
+    }
+    assert_eq!(world.replica(follower).shard.incoming(), None);
+    assert!(!world.replica(leader).shard.holds_writes());
+    world.assert_equal();
+}
+
+#[test]
+fn writes_wait_for_nobody_who_gets_nowhere() {
+    let (mut world, leader, follower, index) = to_be_filled();
+    let now = world.now;
+    let shard = &mut world.replica(leader).shard;
+    shard.note_sent(now, NodeId(follower), index, (1, 100));
+    flood(&mut world, leader);
+    assert!(world.replica(leader).shard.holds_writes());
+    world.run(Duration::from_secs(16));
+    assert!(!world.replica(leader).shard.holds_writes());
+
+    let (mut world, leader, follower, index) = to_be_filled();
+    let now = world.now;
+    let shard = &mut world.replica(leader).shard;
+    shard.note_sent(now, NodeId(follower), index, (1, 100));
+    flood(&mut world, leader);
+    assert!(world.replica(leader).shard.holds_writes());
+    world.kill(follower);
+    assert!(!world.replica(leader).shard.holds_writes());
 }

@@ -101,7 +101,7 @@ impl Process {
                 outbox.put(to, Kind::Control, |out| out.extend_from_slice(&bytes));
                 for parcel in outbox.drain() {
                     // Control says it again.
-                    self.peers.send(parcel.to, parcel.payload);
+                    self.peers.send(parcel);
                 }
             }
             Action::Dial { node, address } => self.peers.dial(node, &address),

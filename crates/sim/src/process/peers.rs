@@ -138,7 +138,13 @@ impl Peers {
     }
 
     /// Sends a payload; whether it could be queued.
-    pub fn send(&mut self, to: NodeId, mut payload: Vec<u8>) -> bool {
+    pub fn send(&mut self, parcel: node::wire::Parcel) -> bool {
+        let node::wire::Parcel {
+            to,
+            mut payload,
+            is_urgent,
+            ..
+        } = parcel;
         if self.is_newer {
             payload = newer::payload(&payload);
         }
@@ -148,7 +154,10 @@ impl Peers {
         let Some(wire) = self.wires.get_mut(&id) else {
             return false;
         };
-        wire.outbox.push_payload(payload);
+        match is_urgent {
+            true => wire.outbox.push_urgent(&mut [payload].into()),
+            false => wire.outbox.push_payload(payload),
+        }
         self.dirty.insert(id);
         true
     }

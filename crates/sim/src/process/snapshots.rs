@@ -247,6 +247,18 @@ impl Process {
             .receiver
             .poll(now.monotonic, &mut letters, &mut received);
         transfers.due = [sending, receiving].into_iter().flatten().min();
+        for ((to, id), sent) in transfers.sender.take_sent() {
+            let order = Order::SnapshotSent {
+                replica: id.replica,
+                to,
+                index: id.index,
+                sent,
+            };
+            if let Some(host) = self.shards.get_mut(&id.shard) {
+                host.inputs.orders.push(order);
+                host.is_due = true;
+            }
+        }
         for letter in letters {
             self.send_letter(&letter);
         }
@@ -264,7 +276,7 @@ impl Process {
         outbox.put(letter.to, kind, |out| out.extend_from_slice(&letter.body));
         for parcel in outbox.drain() {
             // A piece that is lost is asked for again.
-            self.peers.send(parcel.to, parcel.payload);
+            self.peers.send(parcel);
         }
     }
 

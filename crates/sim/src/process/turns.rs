@@ -22,6 +22,7 @@ impl Process {
             disk_free_bytes: 1 << 30,
             disk_total_bytes: 1 << 31,
             memory_bytes: 1 << 20,
+            refuses_writes: self.log.as_ref().is_some_and(super::NodeLog::is_full),
             replicas: replicas.collect(),
         }
     }
@@ -109,8 +110,8 @@ impl Process {
             if let Some(crash) = scene.reach(self.home.machine, Effect::Sent) {
                 return self.die_at(crash);
             }
-            if !self.peers.send(parcel.to, parcel.payload) {
-                let (to, forwards) = (parcel.to, parcel.forwards);
+            let (to, forwards) = (parcel.to, parcel.forwards.clone());
+            if !self.peers.send(parcel) {
                 self.hear(shard, FromPeer::Unsent { to, forwards });
             }
         }

@@ -87,6 +87,7 @@ fn all() -> Vec<Message> {
             disk_free_bytes: 3,
             disk_total_bytes: 4,
             memory_bytes: 5,
+            refuses_writes: false,
             replicas: Vec::new(),
         }),
         Message::Map(map()),

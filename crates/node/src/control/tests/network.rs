@@ -68,7 +68,14 @@ struct Seen<'a> {
     connected: &'a BTreeSet<(usize, usize)>,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    fn of(machines: &'a [Machine], connected: &'a BTreeSet<(usize, usize)>) -> Seen<'a> {
+        Seen {
+            machines,
+            connected,
+        }
+    }
+
     fn index(&self, node: NodeId) -> Option<usize> {
         self.machines
             .iter()
@@ -312,22 +319,19 @@ impl Network {
         let (Some(toy), Some(_)) = (&self.toy, self.machines[at].disk.cluster) else {
             return;
         };
-        let seen = Seen {
-            machines: &self.machines,
-            connected: &self.connected,
-        };
-        let machine = &self.machines[at];
+        let seen = Seen::of(&self.machines, &self.connected);
+        let disk = &self.machines[at].disk;
         let status = NodeStatus {
             epoch: 0,
-            incarnation: Incarnation(machine.disk.incarnation),
+            incarnation: Incarnation(disk.incarnation),
             disk_free_bytes: 10,
             disk_total_bytes: 20,
             memory_bytes: 5,
-            replicas: machine
-                .disk
+            refuses_writes: false,
+            replicas: disk
                 .replicas
                 .iter()
-                .map(|&(shard, replica)| toy.status(&seen, machine.disk.node, shard, replica))
+                .map(|&(shard, replica)| toy.status(&seen, disk.node, shard, replica))
                 .collect(),
         };
         self.handle(at, ControlInput::Status(status));
@@ -336,10 +340,7 @@ impl Network {
     /// The map of the toy, where a replica of shard 0 is that has it.
     fn tell_map(&mut self, at: usize) {
         let Some(toy) = &self.toy else { return };
-        let seen = Seen {
-            machines: &self.machines,
-            connected: &self.connected,
-        };
+        let seen = Seen::of(&self.machines, &self.connected);
         let node = self.node(at);
         let follows = toy.shards[&META]
             .membership
@@ -356,11 +357,7 @@ impl Network {
 
     fn elect(&mut self) {
         if let Some(toy) = &mut self.toy {
-            let seen = Seen {
-                machines: &self.machines,
-                connected: &self.connected,
-            };
-            toy.elect(&seen);
+            toy.elect(&Seen::of(&self.machines, &self.connected));
         }
     }
 
@@ -449,10 +446,7 @@ impl Network {
     fn order(&mut self, at: usize, shard: ShardId, order: ShardOrder) {
         let node = self.node(at);
         self.elect();
-        let seen = Seen {
-            machines: &self.machines,
-            connected: &self.connected,
-        };
+        let seen = Seen::of(&self.machines, &self.connected);
         let toy = self.toy.as_mut().unwrap();
         let leads = toy.leader_node(shard) == Some(node);
         match order {

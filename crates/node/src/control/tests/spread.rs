@@ -31,6 +31,7 @@ fn status(replicas: &[(u32, u64)]) -> NodeStatus {
         disk_free_bytes: 0,
         disk_total_bytes: 0,
         memory_bytes: 0,
+        refuses_writes: false,
         replicas: replicas
             .iter()
             .map(|&(shard, replica)| ReplicaStatus {

@@ -7,6 +7,7 @@ use keyspace::Keyspace;
 use shard::SnapshotMeta;
 use wal::{Disk, SealedSnapshot, SnapshotError, SnapshotId, SnapshotWriter, Snapshots};
 
+use super::pace::Pace;
 use super::{TransferError, Wanted};
 use crate::startup::Loading;
 use crate::transfer::{Chunk, Content, Fetch, Kind, Letter, LoadError, Settings};
@@ -43,11 +44,13 @@ struct Receiving<D: Disk> {
     crc: u32,
     /// What was asked for, by offset.
     asked: BTreeMap<u64, Asked>,
+    /// From the first question on.
+    pace: Option<Pace>,
 }
 
 struct Asked {
     bytes: u32,
-    /// When it was last asked for; none if it is to be asked for at once.
+    /// When it was last asked for; none if it is to be asked for at once, or has come and that was noted.
     at: Option<Duration>,
     arrived: Option<Vec<u8>>,
 }
@@ -95,6 +98,7 @@ impl<D: Disk> Receiving<D> {
             offset: 0,
             crc: id.checksum_seed(),
             asked: BTreeMap::new(),
+            pace: None,
         }
     }
 }
@@ -290,6 +294,7 @@ impl<D: Disk> Incoming<D> {
         let Stage::Receiving(receiving) = &mut self.stage else {
             return Ok(None);
         };
+        receiving.note_arrivals(now, settings);
         if let Err(error) = receiving.write(wanted, snapshots) {
             self.start_over();
             return Err(error.into());
@@ -373,6 +378,18 @@ impl<D: Disk> Incoming<D> {
 }
 
 impl<D: Disk> Receiving<D> {
+    /// Lets the pace know how long pieces took.
+    fn note_arrivals(&mut self, now: Duration, settings: &Settings) {
+        let Some(pace) = &mut self.pace else { return };
+        for piece in self.asked.values_mut() {
+            if piece.arrived.is_some()
+                && let Some(asked) = piece.at.take()
+            {
+                pace.arrived(asked, now, piece.bytes, settings);
+            }
+        }
+    }
+
     /// Writes what has come and follows what is written.
     fn write(&mut self, wanted: Wanted, snapshots: &Snapshots<D>) -> Result<(), SnapshotError> {
         while let Some(first) = self.asked.first_entry()
@@ -399,18 +416,23 @@ impl<D: Disk> Receiving<D> {
         settings: &Settings,
         letters: &mut Vec<Letter>,
     ) {
-        // Before the first piece has come, nobody knows how many there are.
-        let window = match self.whole {
-            Some(_) => settings.window,
-            None => 1,
-        };
+        let pace = self.pace.get_or_insert_with(|| Pace::new(settings));
         let length = self.whole.map_or(u64::MAX, |(length, _)| length);
+        let mut on_its_way: u64 = self
+            .asked
+            .values()
+            .map(|asked| u64::from(asked.bytes))
+            .sum();
         let mut next = match self.asked.last_key_value() {
             Some((offset, asked)) => offset + u64::from(asked.bytes),
             None => self.offset,
         };
-        while self.asked.len() < window && next < length {
-            let bytes = settings.chunk_bytes.min(Settings::CHUNK_BYTES_MAX);
+        // Before the first piece has come, nobody knows how many there are.
+        while next < length
+            && (self.asked.is_empty() || (self.whole.is_some() && on_its_way < pace.window()))
+        {
+            let bytes = pace.piece(settings);
+            on_its_way += u64::from(bytes);
             let asked = Asked {
                 bytes,
                 at: None,
@@ -423,6 +445,9 @@ impl<D: Disk> Receiving<D> {
             let waits = asked.at.is_some_and(|at| now < at + settings.patience);
             if waits || asked.arrived.is_some() {
                 continue;
+            }
+            if let Some(at) = asked.at {
+                pace.halve(at, now, settings);
             }
             asked.at = Some(now);
             let mut body = Vec::new();

@@ -148,6 +148,7 @@ pub(super) fn turn_config(node: At) -> TurnConfig {
         lease: true,
         hash_seed: 7,
         forward_limit_bytes: 10_000,
+        catch_up_bytes: 1 << 20,
     }
 }
 

@@ -29,7 +29,15 @@ fn an_empty_file_is_the_defaults() {
 #[test]
 fn every_key_that_the_structs_know_is_in_the_table_and_no_other() {
     let mut known = Vec::new();
-    for table in ["node", "discovery", "redis", "storage", "cluster", "log"] {
+    for table in [
+        "node",
+        "discovery",
+        "redis",
+        "storage",
+        "cluster",
+        "transfer",
+        "log",
+    ] {
         let error = toml::from_str::<Config>(&format!("{table}.zzz = 1")).unwrap_err();
         let names = error.message().split_once("expected").unwrap().1;
         let names = names.split('`').skip(1).step_by(2);
