@@ -88,6 +88,8 @@ pub struct Turn {
     hand_over: HandOver,
     /// When requests were last proposed.
     proposed_at: Duration,
+    /// While writes wait for a replica that is being filled: since when those at the front do, and how many.
+    held: Option<(Duration, usize)>,
     /// Whom the replica believed to lead when it was last asked, and in which term.
     seen: Option<(Option<NodeId>, u64)>,
 }
@@ -128,6 +130,7 @@ impl Turn {
             guests: Guests::default(),
             hand_over: HandOver::default(),
             proposed_at: Duration::ZERO,
+            held: None,
             seen: None,
         }
     }
@@ -239,6 +242,9 @@ impl Turn {
         }
         if !inputs.requests.is_empty() {
             self.take_requests(&mut inputs.requests, &mut clock, outside, out);
+        }
+        if inputs.requests.is_empty() {
+            self.held = None;
         }
         if !self.settle(tick, &mut clock, outside) {
             return false;

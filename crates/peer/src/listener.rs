@@ -105,7 +105,13 @@ const UNSENT_MOST: u32 = 64 * 1024;
 pub(crate) fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MOST)?;
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MOST) {
+        // Not every kernel knows it, and all works without: what is urgent then waits for more.
+        debug!(
+            error = error.to_string(),
+            "what waits in the kernel has no limit of its own"
+        );
+    }
     Ok(())
 }
 

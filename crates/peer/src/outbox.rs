@@ -2,8 +2,8 @@
 //!
 //! Payloads wait as they are until there is room ahead of the stream, and are framed then: what the session
 //! says in between goes ahead of all of them that wait, so a ping is behind [`AHEAD`] bytes at most, however
-//! much is queued. Urgent payloads are framed before all others, and between the parts of a long one. It knows no sockets: a driver writes [`Outbox::slices`] and says how much with
-//! [`Outbox::advance`].
+//! much is queued. Urgent payloads are framed before all others, and between the parts of a long one. It knows no
+//! sockets: a driver writes [`Outbox::slices`] and says how much with [`Outbox::advance`].
 
 use std::collections::VecDeque;
 use std::io::IoSlice;

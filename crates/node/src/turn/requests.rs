@@ -76,7 +76,16 @@ impl Turn {
             self.refuse_excess(requests, out);
             return;
         }
+        if !self.shard.as_ref().is_some_and(Shard::holds_writes) {
+            self.held = None;
+        }
         match &mut self.shard {
+            Some(shard) if shard.holds_writes() => {
+                let reading = |request: &mut Request| !request.commands.has_writes();
+                let reads = requests.extract_if(.., reading).collect();
+                shard.read(reads, &mut self.effects);
+                self.hold(requests, clock, outside, out);
+            }
             Some(shard) if shard.is_leader() => {
                 let (mut size, mut all_write) = (0, true);
                 let fitting = requests.iter().take_while(|request| {
@@ -100,11 +109,6 @@ impl Turn {
                     if writes.is_empty() {
                         return;
                     }
-                }
-                if shard.holds_writes() {
-                    writes.append(requests);
-                    *requests = writes;
-                    return self.refuse_excess(requests, out);
                 }
                 if requests.is_empty() && self.gathers(&writes, clock, outside) {
                     *requests = writes;
@@ -134,6 +138,25 @@ impl Turn {
         }
     }
 
+    /// Writes wait for a replica that is being filled. Nobody waits for that longer than for a leader: those that
+    /// have waited for between half of the patience and all of it are refused while that is certain.
+    fn hold(
+        &mut self,
+        writes: &mut Vec<Request>,
+        clock: &mut TurnClock,
+        outside: &mut impl Outside,
+        out: &mut Outputs,
+    ) {
+        self.refuse_excess(writes, out);
+        let now = clock.now(outside).monotonic;
+        let (since, waited) = *self.held.get_or_insert((now, writes.len()));
+        if now.saturating_sub(since) >= self.config.patience / 2 {
+            let waited = waited.min(writes.len());
+            self.refuse_busy(writes.drain(..waited), out);
+            self.held = Some((now, writes.len()));
+        }
+    }
+
     /// What waits here takes no more than so much either.
     fn refuse_excess(&mut self, requests: &mut Vec<Request>, out: &mut Outputs) {
         let limit = 2 * self.config.forward_limit_bytes;
@@ -144,7 +167,11 @@ impl Turn {
             fits
         });
         let fitting = fitting.count();
-        for request in requests.drain(fitting..) {
+        self.refuse_busy(requests.drain(fitting..), out);
+    }
+
+    fn refuse_busy(&mut self, requests: impl Iterator<Item = Request>, out: &mut Outputs) {
+        for request in requests {
             let response = refused(request, Refusal::Busy);
             if is_guest(response.ticket) {
                 self.answer_guest(&response, out);

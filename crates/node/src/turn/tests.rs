@@ -1,4 +1,5 @@
 mod expiry;
+mod filling;
 mod forwarding;
 mod gathering;
 mod leadership;

@@ -13,6 +13,10 @@
 //!    it catches up, as long as it gets on at all.
 //! 4. One that gets nowhere, or whose connection is lost, is let go. It is offered a newer snapshot when it is
 //!    back.
+//! 5. One that does get on, but slowly, may not hold up the others for as long as it likes: a minute of waiting,
+//!    and in the long run a tenth of the time. When that is spent all are let go, and the log is cut to
+//!    its size again until half of it has come back; so replicas that are too slow for the load are offered one
+//!    snapshot after the other, and catch up when the load lets them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,13 +32,28 @@ const STALLED: Duration = Duration::from_secs(15);
 /// After so long a replica that goes on from its snapshot has the pace of all writes.
 const CATCHES_UP: Duration = Duration::from_secs(30);
 
+/// So long writes may wait, less what was forgiven.
+const HELD_MOST: Duration = Duration::from_secs(60);
+/// In so many seconds during which writes do not wait, one is forgiven.
+const FORGIVING: u32 = 10;
+/// A look that comes later than this says nothing about the time before it.
+const LOOK_MOST: Duration = Duration::from_secs(1);
+
 /// So much of the log is kept in memory for followers that lag behind.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// See the module; by replica.
+/// See the module.
 #[derive(Default)]
-pub(super) struct Filling(BTreeMap<u64, Filled>);
+pub(super) struct Filling {
+    by_replica: BTreeMap<u64, Filled>,
+    /// How long writes were made to wait, less what was forgiven, as of the last look.
+    held: Duration,
+    /// That was too long, and not enough of it is forgiven.
+    is_spent: bool,
+    looked: Duration,
+}
 
+#[derive(Clone, Copy)]
 struct Filled {
     /// The last entry of the snapshot that it is sent.
     index: u64,
@@ -69,7 +88,7 @@ impl Filled {
     /// A snapshot that is complete over there may take as long to be loaded as it took on its way.
     fn patience(&self) -> Duration {
         match self.sent.0 >= self.sent.1 {
-            true => STALLED.max(self.moved - self.began),
+            true => STALLED.max(self.moved.saturating_sub(self.began)),
             false => STALLED,
         }
     }
@@ -78,15 +97,33 @@ impl Filled {
 impl Filling {
     /// The last entry that no replica needs any more, if any of them needs some.
     pub(super) fn unneeded(&self) -> Option<u64> {
-        self.0.values().map(|of| of.index.max(of.matched)).min()
+        let all = self.by_replica.values();
+        all.map(|of| of.index.max(of.matched)).min()
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.by_replica.clear();
     }
 
     pub(super) fn let_go(&mut self, replica: u64) {
-        self.0.remove(&replica);
+        self.by_replica.remove(&replica);
+    }
+
+    /// Counts the time since the last look. Whoever holds up the others for too long is let go.
+    fn look(&mut self, now: Duration, holds: bool) {
+        let since = now.saturating_sub(self.looked);
+        self.looked = now;
+        if holds {
+            self.held += since.min(LOOK_MOST);
+        } else {
+            self.held = self.held.saturating_sub(since / FORGIVING);
+        }
+        if self.held >= HELD_MOST {
+            self.is_spent = true;
+            self.clear();
+        } else if self.held <= HELD_MOST / 2 {
+            self.is_spent = false;
+        }
     }
 }
 
@@ -144,7 +181,8 @@ impl Shard {
             return;
         };
         // From a snapshot that the log does not follow it cannot go on.
-        if !self.is_leader() || replica == self.config.replica || index < self.raft.store().base() {
+        let can_go_on = replica != self.config.replica && index >= self.raft.store().base();
+        if !self.is_leader() || self.filling.is_spent || !can_go_on {
             return;
         }
         let matched = self.matched(replica.0);
@@ -159,15 +197,15 @@ impl Shard {
             moved: now,
             goes_on: None,
         };
-        let filled = self.filling.0.entry(replica.0).or_insert(fresh);
-        if filled.index != index {
-            // It was offered a newer one.
-            *filled = Filled {
-                index,
-                began: now,
-                ..*filled
-            };
-        }
+        let filled = self.filling.by_replica.entry(replica.0);
+        let filled = filled
+            // It may have been offered a newer one.
+            .and_modify(|filled| {
+                if filled.index != index {
+                    *filled = fresh;
+                }
+            })
+            .or_insert(fresh);
         if filled.sent != sent {
             filled.sent = sent;
             filled.moved = now;
@@ -176,11 +214,11 @@ impl Shard {
 
     /// Whether writes should wait, as the log would outgrow what is kept for those that are being filled.
     pub fn holds_writes(&self) -> bool {
-        if self.filling.0.is_empty() || !self.is_leader() {
+        if self.filling.by_replica.is_empty() || !self.is_leader() {
             return false;
         }
         let least = self.kept_bytes();
-        let rooms = self.filling.0.values();
+        let rooms = self.filling.by_replica.values();
         let room = rooms.map(|filled| filled.room(self.now, self.catch_up_bytes, least));
         room.min().is_some_and(|room| self.log_bytes() > room)
     }
@@ -197,12 +235,10 @@ impl Shard {
 
     /// Looks how those get on that are being filled.
     pub(super) fn watch_filling(&mut self) {
-        if self.filling.0.is_empty() {
-            return;
-        }
-        let now = self.now;
+        let (now, holds) = (self.now, self.holds_writes());
+        self.filling.look(now, holds);
         let mut filling = std::mem::take(&mut self.filling);
-        filling.0.retain(|&replica, filled| {
+        filling.by_replica.retain(|&replica, filled| {
             let Some(progress) = self.raft.raft.prs().get(replica) else {
                 return false;
             };

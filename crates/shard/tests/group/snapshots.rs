@@ -176,3 +176,33 @@ fn writes_wait_for_nobody_who_gets_nowhere() {
     world.kill(follower);
     assert!(!world.replica(leader).shard.holds_writes());
 }
+
+#[test]
+fn who_gets_on_slowly_does_not_hold_up_the_others_for_long() {
+    let (mut world, leader, follower, index) = to_be_filled();
+    let began = world.now;
+    let mut held = Duration::ZERO;
+    let mut held_early = Duration::ZERO;
+    for sent in 1.. {
+        let now = world.now;
+        if now - began > Duration::from_secs(600) {
+            break;
+        }
+        let shard = &mut world.replica(leader).shard;
+        shard.note_sent(now, NodeId(follower), index, (sent, 1 << 20));
+        if !shard.holds_writes() {
+            write(&mut world, leader);
+        }
+        world.step();
+        let passed = world.now - now;
+        if world.replica(leader).shard.holds_writes() {
+            held += passed;
+            if now - began < Duration::from_secs(90) {
+                held_early += passed;
+            }
+        }
+    }
+    assert!(held_early >= Duration::from_secs(50), "{held_early:?}");
+    // A minute, and a tenth of what follows.
+    assert!(held <= Duration::from_secs(120), "{held:?}");
+}
