@@ -6,7 +6,7 @@
 //! output is Markdown, a row as soon as it is measured; what goes on is told on standard error. A target that is
 //! missed is a result, not a failure.
 //!
-//! - [`speed`], [`memory`], [`restart`], [`cluster`]: the comparisons.
+//! - [`speed`], [`memory`], [`restart`], [`cluster`], [`types`]: the comparisons.
 //! - [`servers`]: starting and ending servers. [`load`]: the load generator. [`ask`]: questions to a server.
 //! - [`machine`]: what the figures depend on. [`table`]: medians and cells.
 
@@ -19,6 +19,7 @@ mod restart;
 mod servers;
 mod speed;
 mod table;
+mod types;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ enum Subject {
     Memory,
     Restart,
     Cluster,
+    Types,
 }
 
 impl Options {
@@ -80,9 +82,10 @@ impl Options {
                         "memory" => Subject::Memory,
                         "restart" => Subject::Restart,
                         "cluster" => Subject::Cluster,
+                        "types" => Subject::Types,
                         other => {
                             return Err(format!(
-                                "--only is speed, memory, restart or cluster, not `{other}`"
+                                "--only is speed, memory, restart, cluster or types, not `{other}`"
                             ));
                         }
                     });
@@ -181,6 +184,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         (Subject::Memory, memory::run),
         (Subject::Restart, restart::run),
         (Subject::Cluster, cluster::run),
+        (Subject::Types, types::run),
     ] {
         if options.wants(subject) {
             measure(&bench)?;

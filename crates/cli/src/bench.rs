@@ -75,7 +75,7 @@ pub fn run_to(args: &BenchArgs, out: &mut dyn Write) -> Result<()> {
         report::heading(out, args, &servers)?;
     }
     for server in &servers {
-        if !args.no_fill {
+        if args.fills() {
             fill::fill(args, server).with_context(|| format!("filling {}", server.target))?;
         }
         probe(args, server)?;
@@ -113,6 +113,13 @@ pub fn run_to(args: &BenchArgs, out: &mut dyn Write) -> Result<()> {
 /// Sends one command of the kind to be measured, so that a server which refuses it says so before any load.
 fn probe(args: &BenchArgs, server: &Server) -> Result<()> {
     let mut control = Control::connect(&server.target)?;
+    if let Some(template) = &args.command {
+        for command in batch::words(template, args.value_size) {
+            let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+            control.call(&words)?;
+        }
+        return Ok(());
+    }
     let value = batch::value(args.value_size);
     if args.op != Op::Get {
         control.call(&[b"SET", &batch::key(0), &value])?;
@@ -127,14 +134,15 @@ fn probe(args: &BenchArgs, server: &Server) -> Result<()> {
 fn measure(args: &BenchArgs, server: &Server, number: u32) -> Result<Round> {
     let seconds = Duration::from_secs_f64(args.seconds);
     let keys = Keys::random(args.keys, u64::from(number));
-    let batch = Batch::new(
-        Shape {
-            op: args.op,
-            pipeline: args.pipeline,
-            value_size: args.value_size,
-        },
-        keys,
-    );
+    let shape = Shape {
+        op: args.op,
+        pipeline: args.pipeline,
+        value_size: args.value_size,
+    };
+    let batch = match &args.command {
+        Some(template) => Batch::of(template, shape, keys),
+        None => Batch::new(shape, keys),
+    };
     let mut progress = Progress::new(format!(
         "round {number}/{} on {}",
         args.rounds(),

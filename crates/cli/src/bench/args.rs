@@ -34,6 +34,11 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value_t = Op::Get)]
     pub op: Op,
 
+    /// What to send instead: words with blanks between them, commands with `;` between them, which a client then sends
+    /// together. {key} stands for a key, {digits} for its number, {value} for a value. Nothing is written first
+    #[arg(long, value_name = "WORDS", conflicts_with = "op")]
+    pub command: Option<String>,
+
     /// How many keys to choose from (`key:000000000000` and up)
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub keys: u64,
@@ -87,6 +92,16 @@ impl Op {
 impl BenchArgs {
     /// The most bytes that one client sends before it waits.
     const MAX_BATCH_BYTES: usize = 256 * 1024 * 1024;
+
+    /// The name of what is sent, for people and programs.
+    pub(crate) fn what(&self) -> &str {
+        self.command.as_deref().unwrap_or(self.op.name())
+    }
+
+    /// Whether all keys are written before.
+    pub(crate) fn fills(&self) -> bool {
+        !self.no_fill && self.command.is_none()
+    }
 
     /// How many rounds to run.
     pub(crate) fn rounds(&self) -> u32 {

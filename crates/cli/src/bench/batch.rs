@@ -26,58 +26,88 @@ pub(crate) struct Batch {
     keys: Keys,
     /// A whole batch. For `Mixed` it is put together anew each time.
     bytes: Vec<u8>,
-    /// How long a request is, and where the digits stand in it; for `Mixed`, nothing.
-    request_length: usize,
-    digits_at: usize,
-    get: Request,
-    set: Request,
+    /// What it is made of. For `Mixed`, one of the two.
+    one: Request,
+    other: Option<Request>,
 }
 
-/// One request, and where the digits of its key are.
+/// What a client sends for one key: one command or several, and where the digits of the key are.
 #[derive(Debug)]
 struct Request {
     bytes: Vec<u8>,
-    digits_at: usize,
+    digits_at: Vec<usize>,
+    commands: u32,
 }
 
 impl Request {
-    fn new(args: &[&[u8]]) -> Request {
+    fn new(commands: &[Vec<Vec<u8>>]) -> Request {
         let mut bytes = Vec::new();
-        request(&mut bytes, args);
-        let key = key(0);
-        let at = bytes
-            .windows(key.len())
-            .position(|window| window == key)
-            .expect("the key is in it");
+        let mut digits_at = Vec::new();
+        for words in commands {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let start = bytes.len();
+            request(&mut bytes, &words);
+            let digits = &key(0)[4..];
+            let places = bytes[start..].windows(DIGITS);
+            let found = places.enumerate().filter(|(_, window)| *window == digits);
+            digits_at.extend(found.map(|(at, _)| start + at));
+        }
         Request {
             bytes,
-            digits_at: at + key.len() - DIGITS,
+            digits_at,
+            commands: commands.len() as u32,
         }
     }
+
+    fn of(args: &[&[u8]]) -> Request {
+        Request::new(&[args.iter().map(|arg| arg.to_vec()).collect()])
+    }
+}
+
+/// The words of each command of a template.
+pub(crate) fn words(template: &str, value_size: usize) -> Vec<Vec<Vec<u8>>> {
+    let value = String::from_utf8(value(value_size)).expect("a value is printable");
+    let key = String::from_utf8(key(0).to_vec()).expect("a key is printable");
+    let fill = |word: &str| {
+        let word = word.replace("{key}", &key).replace("{digits}", &key[4..]);
+        word.replace("{value}", &value).into_bytes()
+    };
+    let commands = template.split(" ; ");
+    commands
+        .map(|command| command.split_whitespace().map(fill).collect())
+        .collect()
 }
 
 impl Batch {
     pub(crate) fn new(shape: Shape, keys: Keys) -> Batch {
-        let get = Request::new(&[b"GET", &key(0)]);
-        let set = Request::new(&[b"SET", &key(0), &value(shape.value_size)]);
-        let only = match shape.op {
-            Op::Get => Some(&get),
-            Op::Set | Op::Fill => Some(&set),
-            Op::Mixed => None,
-        };
-        let bytes = only.map_or(Vec::new(), |only| {
-            only.bytes.repeat(shape.pipeline as usize)
-        });
-        let (request_length, digits_at) =
-            only.map_or((0, 0), |only| (only.bytes.len(), only.digits_at));
+        let get = || Request::of(&[b"GET", &key(0)]);
+        let set = || Request::of(&[b"SET", &key(0), &value(shape.value_size)]);
+        match shape.op {
+            Op::Get => Batch::repeat(get(), shape, keys),
+            Op::Set | Op::Fill => Batch::repeat(set(), shape, keys),
+            Op::Mixed => Batch {
+                shape,
+                keys,
+                bytes: Vec::new(),
+                one: get(),
+                other: Some(set()),
+            },
+        }
+    }
+
+    /// Batches of what a template says.
+    pub(crate) fn of(template: &str, shape: Shape, keys: Keys) -> Batch {
+        let request = Request::new(&words(template, shape.value_size));
+        Batch::repeat(request, shape, keys)
+    }
+
+    fn repeat(one: Request, shape: Shape, keys: Keys) -> Batch {
         Batch {
             shape,
             keys,
-            bytes,
-            request_length,
-            digits_at,
-            get,
-            set,
+            bytes: one.bytes.repeat(shape.pipeline as usize),
+            one,
+            other: None,
         }
     }
 
@@ -93,22 +123,24 @@ impl Batch {
     /// Makes the next batch: its bytes, and how many requests they are. `None` when all keys were sent.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<(&[u8], u32)> {
-        if self.shape.op == Op::Mixed {
-            self.next_mixed()
-        } else {
-            self.next_alike()
+        match self.other {
+            Some(_) => self.next_mixed(),
+            None => self.next_alike(),
         }
     }
 
     fn next_alike(&mut self) -> Option<(&[u8], u32)> {
-        let mut count = 0;
-        for request in self.bytes.chunks_exact_mut(self.request_length) {
+        let length = self.one.bytes.len();
+        let mut requests = 0;
+        for request in self.bytes.chunks_exact_mut(length) {
             let Some(key) = self.keys.next() else { break };
-            write_digits(&mut request[self.digits_at..], key);
-            count += 1;
+            for at in &self.one.digits_at {
+                write_digits(&mut request[*at..], key);
+            }
+            requests += 1;
         }
-        let length = count as usize * self.request_length;
-        (count > 0).then(|| (&self.bytes[..length], count))
+        let bytes = &self.bytes[..requests * length];
+        (requests > 0).then(|| (bytes, requests as u32 * self.one.commands))
     }
 
     fn next_mixed(&mut self) -> Option<(&[u8], u32)> {
@@ -117,10 +149,15 @@ impl Batch {
         while count < self.shape.pipeline
             && let Some((key, coin)) = self.keys.next_with_coin()
         {
-            let request = if coin { &self.get } else { &self.set };
-            let at = self.bytes.len() + request.digits_at;
+            let request = match &self.other {
+                Some(other) if !coin => other,
+                _ => &self.one,
+            };
+            let start = self.bytes.len();
             self.bytes.extend_from_slice(&request.bytes);
-            write_digits(&mut self.bytes[at..], key);
+            for at in &request.digits_at {
+                write_digits(&mut self.bytes[start + at..], key);
+            }
             count += 1;
         }
         (count > 0).then_some((&self.bytes[..], count))
@@ -259,6 +296,24 @@ mod tests {
         let value = String::from_utf8(value(3)).unwrap();
         let expected = format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000000\r\n$3\r\n{value}\r\n");
         assert_eq!(batch.next(), Some((expected.as_bytes(), 1)));
+        assert_eq!(batch.next(), None);
+    }
+
+    #[test]
+    fn a_template_is_filled_in() {
+        let shape = Shape {
+            op: Op::Get,
+            pipeline: 2,
+            value_size: 2,
+        };
+        let template = "MULTI ; ZADD z:{key} {digits} {value}";
+        let mut batch = Batch::of(template, shape, Keys::Sequence { next: 7, end: 8 });
+        let value = String::from_utf8(value(2)).unwrap();
+        let expected = format!(
+            "*1\r\n$5\r\nMULTI\r\n*4\r\n$4\r\nZADD\r\n$18\r\nz:key:000000000007\r\n\
+             $12\r\n000000000007\r\n$2\r\n{value}\r\n"
+        );
+        assert_eq!(batch.next(), Some((expected.as_bytes(), 2)));
         assert_eq!(batch.next(), None);
     }
 

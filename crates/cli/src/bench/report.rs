@@ -40,10 +40,10 @@ pub(crate) fn heading(out: &mut dyn Write, args: &BenchArgs, servers: &[Server])
     writeln!(
         out,
         "{}: {} clients, pipeline {}, {keys} keys of 16 B{}, values of {} B, {} s a round\n",
-        args.op.name(),
+        args.what(),
         args.clients,
         args.pipeline,
-        if args.no_fill { " (not filled)" } else { "" },
+        if args.fills() { "" } else { " (not filled)" },
         args.value_size,
         args.seconds,
     )?;
@@ -67,7 +67,7 @@ pub(crate) fn round(
     round: &Round,
 ) -> Result<()> {
     writeln!(out, "{number:>5} {} {}", LETTERS[index], figures(round))?;
-    if args.op != Op::Set && round.misses > 0 {
+    if args.op != Op::Set && args.command.is_none() && round.misses > 0 {
         let percent = round.misses as f64 * 100.0 / round.commands as f64;
         writeln!(
             out,
@@ -215,7 +215,7 @@ pub(crate) fn json(
         .map(ratio_json)
         .collect();
     let object = json!({
-        "op": args.op.name(),
+        "op": args.what(),
         "clients": args.clients,
         "pipeline": args.pipeline,
         "keys": args.keys,
