@@ -95,3 +95,46 @@ def test_a_subscriber_that_reads_nothing_is_cut_off(make_cluster):
     assert healthy.reply()[2] == b"still here"
     assert "redis.pubsub_buffer_limit" in cluster.nodes[0].log_text(last=1000)
     slow.socket.close()
+
+
+def events_on(node, *classes):
+    """A connection to a node that listens to the keyspace events of its clients."""
+    with node.connect() as connection:
+        connection.call("CONFIG", "SET", "notify-keyspace-events", *classes)
+    connection = node.connect(timeout=30)
+    connection.call("PSUBSCRIBE", "__key*__:*")
+    return connection
+
+
+def test_what_keys_go_through_is_heard_on_every_node_once(make_cluster):
+    # With four nodes, one has no replica.
+    cluster = make_cluster(4).start()
+    listeners = [events_on(node, "KEA") for node in cluster.nodes]
+    calls = [
+        (["SET", "a", "1", "PX", "60"], ["set", "expire"]),
+        (["RPUSH", "list", "x"], ["rpush"]),
+        (["MULTI"], []),
+        (["HSET", "hash", "field", "value"], []),
+        (["DEL", "hash"], []),
+        (["EXEC"], ["hset", "del"]),
+        (["LPOP", "list"], ["lpop", "del"]),
+    ]
+    for number, (words, _) in enumerate(calls):
+        if number == 2:
+            connection = cluster.nodes[3].connect()
+        if number >= 2:
+            connection.call(*words)
+        else:
+            with cluster.nodes[number].connect() as other:
+                other.call(*words)
+    expected = [event for _, events in calls for event in events] + ["expired"]
+    for connection in listeners:
+        heard = []
+        while len(heard) < len(expected):
+            _, _, channel, text = connection.reply()
+            if channel.startswith(b"__keyspace@0__:"):
+                heard.append(text.decode())
+            else:
+                assert channel == b"__keyevent@0__:" + heard[-1].encode()
+        assert sorted(heard) == sorted(expected)
+        assert [event for event in heard if event != "expired"] == expected[:-1]

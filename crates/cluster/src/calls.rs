@@ -93,6 +93,11 @@ impl Calls {
         }
     }
 
+    /// All nodes that there is a connection to.
+    pub(crate) fn connected(&self) -> BTreeSet<NodeId> {
+        self.lock().connected.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

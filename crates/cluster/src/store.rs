@@ -18,6 +18,7 @@ use crate::clock::SystemClock;
 use crate::log::LogWriter;
 use crate::long_reads;
 use crate::mailbox::{Mailbox, Message};
+use crate::notices::Notices;
 use crate::snapshots::SnapshotThreads;
 use crate::traffic::Traffic;
 
@@ -71,6 +72,7 @@ pub struct Store {
     running: OnceLock<Arc<Running>>,
     pub(crate) traffic: Traffic,
     pub(crate) calls: Calls,
+    pub(crate) notices: Notices,
     /// Why there are no shards yet, for clients.
     forming: RwLock<String>,
 }
@@ -136,6 +138,7 @@ impl Store {
             running: OnceLock::new(),
             traffic: Traffic::default(),
             calls: Calls::default(),
+            notices: Notices::default(),
             forming: RwLock::new("the node is starting".into()),
         })
     }
@@ -308,7 +311,7 @@ impl Store {
             self.running.set(running).is_ok(),
             "a node is founded or recovered once"
         );
-        self.for_each_cell(|_| {});
+        self.order_notices();
     }
 
     /// More of the log is durable: the shards that wait for it take a turn.
@@ -348,6 +351,7 @@ impl Store {
             if let Some(reads) = out.long_reads.take() {
                 long_reads::begin(running, cell, reads);
             }
+            self.hand_out_notices(cell.shard(), out);
             self.traffic.carry_out(cell, &running.log, out, told);
         })
     }

@@ -72,6 +72,7 @@ impl Store {
                 match item {
                     Item::Question(bytes) => self.questioned(from, bytes),
                     Item::Answer(bytes) => self.answered(from, bytes),
+                    Item::Notices(bytes) => self.told(bytes),
                     _ => self.traffic.tell_of(from, item),
                 }
                 item.for_shard(from)
@@ -226,7 +227,8 @@ impl Traffic {
             | Item::Forwarded { .. }
             | Item::Working { .. }
             | Item::Question(_)
-            | Item::Answer(_) => {}
+            | Item::Answer(_)
+            | Item::Notices(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Strings as numbers: INCR, DECR and their variants.
 
-use keyspace::{Expiry, Keyspace};
+use keyspace::{Class, Expiry, Keyspace};
 
 use crate::argument::{Outcome, integer, owned, string_of};
 use crate::extended::Extended;
@@ -120,6 +120,7 @@ fn add(
         digits.format(number).as_bytes(),
         Expiry::Keep,
     );
+    keyspace.notice(Class::String, "incrby", context.db, key);
     Ok(Reply::Integer(number))
 }
 
@@ -135,5 +136,6 @@ fn incrbyfloat(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -
     ))?;
     let digits = sum.to_string();
     keyspace.set(context.db, args[1], digits.as_bytes(), Expiry::Keep);
+    keyspace.notice(Class::String, "incrbyfloat", context.db, args[1]);
     Ok(owned(digits))
 }

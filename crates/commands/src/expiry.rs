@@ -1,7 +1,7 @@
 //! Expiry: EXPIRE, TTL and their variants, PERSIST.
 
 use base::Timestamp;
-use keyspace::Keyspace;
+use keyspace::{Class, Keyspace};
 
 use crate::argument::{Outcome, integer, is};
 use crate::lifetime::{Unit, absolute, invalid_expire_time};
@@ -219,17 +219,36 @@ fn set_expiry(
     }
     // A moment before 1970 is as past as 1970 is: the key goes at once.
     let expires_at = Timestamp::from_millis(u64::try_from(at).unwrap_or(0));
-    Ok(keyspace
-        .set_expiry(context.db, key, Some(expires_at))
-        .into())
+    Ok(change(keyspace, key, Some(expires_at), context).into())
+}
+
+/// Sets the expiry of a key, which goes at once if that is past, and says so.
+pub(crate) fn change(
+    keyspace: &mut Keyspace,
+    key: &[u8],
+    expires_at: Option<Timestamp>,
+    context: WriteContext,
+) -> bool {
+    let done = keyspace.set_expiry(context.db, key, expires_at);
+    if done {
+        let event = match expires_at {
+            Some(at) if at <= context.stamp => "del",
+            Some(_) => "expire",
+            None => "persist",
+        };
+        keyspace.notice(Class::Generic, event, context.db, key);
+    }
+    done
+}
+
+/// Lets a key expire no more, if it would have; whether it would.
+pub(crate) fn lift(keyspace: &mut Keyspace, key: &[u8], context: WriteContext) -> bool {
+    let entry = keyspace.entry(context.db, key);
+    entry.is_some_and(|entry| entry.expires_at().is_some()) && change(keyspace, key, None, context)
 }
 
 fn persist(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
-    let entry = keyspace.entry(context.db, args[1]);
-    if entry.and_then(|entry| entry.expires_at()).is_none() {
-        return Ok(Reply::ZERO);
-    }
-    Ok(keyspace.set_expiry(context.db, args[1], None).into())
+    Ok(lift(keyspace, args[1], context).into())
 }
 
 /// -2 without the key, -1 without an expiry, else what `answer` makes of it.

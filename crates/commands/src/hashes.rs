@@ -1,6 +1,6 @@
 //! Hashes: HSET, HGET and their kin.
 
-use keyspace::{Absent, Element, Hash, Keyspace};
+use keyspace::{Absent, Class, Element, Hash, Keyspace};
 
 use crate::argument::{Outcome, integer, owned};
 use crate::chance::{Chance, Picks};
@@ -265,6 +265,7 @@ fn set_all(
         let new = |&&[field, value]: &&[&[u8]; 2]| hash.set(field, value);
         pairs.iter().filter(new).count()
     })?;
+    keyspace.notice(Class::Hash, "hset", context.db, args[1]);
     Ok(new.expect("an absent hash is made"))
 }
 
@@ -291,11 +292,13 @@ fn set_one(
     keyspace: &mut Keyspace,
     args: &[&[u8]],
     value: &[u8],
+    event: &'static str,
     context: WriteContext,
 ) -> Result<(), Reply<'static>> {
     keyspace.change_hash(context.db, args[1], Absent::Make, |hash| {
         hash.set(args[2], value);
     })?;
+    keyspace.notice(Class::Hash, event, context.db, args[1]);
     Ok(())
 }
 
@@ -303,7 +306,7 @@ fn hsetnx(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Out
     if field(keyspace, args, context)?.is_some() {
         return Ok(Reply::ZERO);
     }
-    set_one(keyspace, args, args[3], context)?;
+    set_one(keyspace, args, args[3], "hset", context)?;
     Ok(Reply::ONE)
 }
 
@@ -374,6 +377,7 @@ fn hdel(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
     let removed = keyspace.change_hash(context.db, args[1], Absent::Leave, |hash| {
         args[2..].iter().filter(|field| hash.remove(field)).count()
     })?;
+    keyspace.notice_change(Class::Hash, "hdel", context.db, args[1]);
     Ok(removed.unwrap_or(0).into())
 }
 
@@ -390,7 +394,8 @@ fn hincrby(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Ou
         .checked_add(increment)
         .ok_or(Reply::refusal("ERR increment or decrement would overflow"))?;
     let mut digits = itoa::Buffer::new();
-    set_one(keyspace, args, digits.format(number).as_bytes(), context)?;
+    let digits = digits.format(number).as_bytes();
+    set_one(keyspace, args, digits, "hincrby", context)?;
     Ok(Reply::Integer(number))
 }
 
@@ -414,7 +419,7 @@ fn hincrbyfloat(
         "ERR increment would produce NaN or Infinity",
     ))?;
     let digits = sum.to_string();
-    set_one(keyspace, args, digits.as_bytes(), context)?;
+    set_one(keyspace, args, digits.as_bytes(), "hincrbyfloat", context)?;
     Ok(owned(digits))
 }
 

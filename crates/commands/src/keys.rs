@@ -1,7 +1,7 @@
 //! Keys whatever they hold: DEL, EXISTS, TYPE, RENAME, COPY, MOVE...
 
 use base::Db;
-use keyspace::{Keyspace, Kind};
+use keyspace::{Class, Keyspace, Kind};
 
 use crate::argument::{NO_SUCH_KEY, Outcome, SAME_OBJECT, SYNTAX, is, small_integer};
 use crate::spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
@@ -173,11 +173,14 @@ pub(crate) const COMMANDS: &[Command] = &[
 ];
 
 fn del(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
-    Ok(args[1..]
-        .iter()
-        .filter(|key| keyspace.remove(context.db, key))
-        .count()
-        .into())
+    let mut remove = |key: &&&[u8]| {
+        let removed = keyspace.remove(context.db, key);
+        if removed {
+            keyspace.notice(Class::Generic, "del", context.db, key);
+        }
+        removed
+    };
+    Ok(args[1..].iter().filter(|key| remove(key)).count().into())
 }
 
 fn exists<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {
@@ -212,7 +215,7 @@ fn rename(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Out
     let done = if args[1] == args[2] {
         keyspace.entry(context.db, args[1]).is_some()
     } else {
-        keyspace.rename(context.db, args[1], args[2])
+        rename_to(keyspace, args, context)
     };
     if done {
         Ok(Reply::Ok)
@@ -228,7 +231,17 @@ fn renamenx(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> O
     if keyspace.entry(context.db, args[2]).is_some() {
         return Ok(Reply::ZERO);
     }
-    Ok(keyspace.rename(context.db, args[1], args[2]).into())
+    Ok(rename_to(keyspace, args, context).into())
+}
+
+fn rename_to(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> bool {
+    let (from, to) = (args[1], args[2]);
+    let done = keyspace.rename(context.db, from, to);
+    if done {
+        keyspace.notice(Class::Generic, "rename_from", context.db, from);
+        keyspace.notice(Class::Generic, "rename_to", context.db, to);
+    }
+    done
 }
 
 /// The database of that number.
@@ -262,7 +275,11 @@ fn copy(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
     if !replace && keyspace.entry(to_db, to).is_some() {
         return Ok(Reply::ZERO);
     }
-    Ok(keyspace.copy(context.db, from, to_db, to).into())
+    let done = keyspace.copy(context.db, from, to_db, to);
+    if done {
+        keyspace.notice(Class::Generic, "copy_to", to_db, to);
+    }
+    Ok(done.into())
 }
 
 fn move_key(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
@@ -276,6 +293,8 @@ fn move_key(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> O
     let moved = keyspace.copy(context.db, key, to_db, key);
     if moved {
         keyspace.remove(context.db, key);
+        keyspace.notice(Class::Generic, "move_from", context.db, key);
+        keyspace.notice(Class::Generic, "move_to", to_db, key);
     }
     Ok(moved.into())
 }

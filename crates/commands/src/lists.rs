@@ -4,7 +4,7 @@ pub(crate) mod moving;
 
 use std::ops::{ControlFlow, Range};
 
-use keyspace::{Absent, End, Keyspace, List};
+use keyspace::{Absent, Class, End, Keyspace, List};
 
 use crate::argument::{
     NO_SUCH_KEY, Outcome, SYNTAX, integer, is, length, negatable, non_negative, owned,
@@ -248,6 +248,9 @@ fn push(
         list.push(end, &args[2..]);
         list.len()
     })?;
+    if len.is_some() {
+        keyspace.notice(Class::List, pushed(end), context.db, args[1]);
+    }
     Ok(len.unwrap_or(0).into())
 }
 
@@ -295,10 +298,29 @@ fn pop_several(
     } else if count > 0 {
         keyspace.change_list(context.db, key, Absent::Leave, |list| list.remove(range))?;
     }
+    if count > 0 {
+        keyspace.notice_change(Class::List, popped_from(end), context.db, key);
+    }
     Ok(Some(popped))
 }
 
-/// Takes the element at an end. None if there is no list.
+/// What a push is called.
+fn pushed(end: End) -> &'static str {
+    match end {
+        End::Head => "lpush",
+        End::Tail => "rpush",
+    }
+}
+
+/// What a pop is called.
+fn popped_from(end: End) -> &'static str {
+    match end {
+        End::Head => "lpop",
+        End::Tail => "rpop",
+    }
+}
+
+/// Takes the element at an end, and says nothing of it. None if there is no list.
 fn pop_one(
     keyspace: &mut Keyspace,
     key: &[u8],
@@ -317,7 +339,13 @@ fn pop(
     name: &str,
 ) -> Outcome<'static> {
     match args {
-        [_, key] => Ok(pop_one(keyspace, key, context, end)?.map_or(Reply::Null, owned)),
+        [_, key] => {
+            let popped = pop_one(keyspace, key, context, end)?;
+            if popped.is_some() {
+                keyspace.notice_change(Class::List, popped_from(end), context.db, key);
+            }
+            Ok(popped.map_or(Reply::Null, owned))
+        }
         [_, key, count] => {
             let popped = pop_several(keyspace, key, context, end, length(count)?)?;
             Ok(popped.map_or(Reply::NullArray, Reply::Array))
@@ -386,6 +414,7 @@ fn lset(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
     keyspace.change_list(context.db, args[1], Absent::Leave, |list| {
         list.set(place, args[3]);
     })?;
+    keyspace.notice(Class::List, "lset", context.db, args[1]);
     Ok(Reply::Ok)
 }
 
@@ -407,6 +436,7 @@ fn linsert(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Ou
         list.insert(pivot + behind, args[4]);
         list.len()
     })?;
+    keyspace.notice(Class::List, "linsert", context.db, args[1]);
     Ok(len.unwrap_or(0).into())
 }
 
@@ -424,6 +454,7 @@ fn lrem(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
     let removed = keyspace.change_list(context.db, args[1], Absent::Leave, |list| {
         list.remove_equal(args[3], from, most)
     })?;
+    keyspace.notice_change(Class::List, "lrem", context.db, args[1]);
     Ok(removed.unwrap_or(0).into())
 }
 
@@ -442,6 +473,7 @@ fn ltrim(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outc
             list.remove(0..kept.start);
         })?;
     }
+    keyspace.notice_change(Class::List, "ltrim", context.db, args[1]);
     Ok(Reply::Ok)
 }
 

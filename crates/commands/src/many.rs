@@ -1,6 +1,6 @@
 //! Several strings at once: MGET, MSET, MSETNX.
 
-use keyspace::{Expiry, Keyspace};
+use keyspace::{Class, Expiry, Keyspace};
 
 use crate::argument::{Outcome, string_of};
 use crate::spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
@@ -112,6 +112,7 @@ fn pairs<'a>(args: &'a [&'a [u8]], name: &str) -> Result<&'a [[&'a [u8]; 2]], Re
 fn set_all(keyspace: &mut Keyspace, pairs: &[[&[u8]; 2]], context: WriteContext) {
     for [key, value] in pairs {
         keyspace.set(context.db, key, value, Expiry::Clear);
+        keyspace.notice(Class::String, "set", context.db, key);
     }
 }
 

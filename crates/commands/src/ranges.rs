@@ -1,6 +1,6 @@
 //! Parts of strings: APPEND, STRLEN, GETRANGE, SETRANGE.
 
-use keyspace::{Expiry, Keyspace};
+use keyspace::{Class, Expiry, Keyspace};
 
 use crate::argument::{Outcome, STRING_BYTES_MAX, TOO_LONG, integer, string_of};
 use crate::spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
@@ -92,12 +92,15 @@ fn append(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Out
     let (key, tail) = (args[1], args[2]);
     let Some(entry) = keyspace.entry(context.db, key) else {
         keyspace.set(context.db, key, tail, Expiry::Clear);
+        keyspace.notice(Class::String, "append", context.db, key);
         return Ok(tail.len().into());
     };
     if string_of(&entry)?.len().saturating_add(tail.len()) > STRING_BYTES_MAX {
         return Err(TOO_LONG);
     }
-    Ok(keyspace.append(context.db, key, tail)?.into())
+    let len = keyspace.append(context.db, key, tail)?;
+    keyspace.notice(Class::String, "append", context.db, key);
+    Ok(len.into())
 }
 
 fn strlen<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {
@@ -151,5 +154,7 @@ fn setrange(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> O
     if offset.saturating_add(bytes.len()) > STRING_BYTES_MAX {
         return Err(TOO_LONG);
     }
-    Ok(keyspace.set_range(context.db, key, offset, bytes)?.into())
+    let len = keyspace.set_range(context.db, key, offset, bytes)?;
+    keyspace.notice(Class::String, "setrange", context.db, key);
+    Ok(len.into())
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod combining;
 
-use keyspace::{Absent, Keyspace, Set};
+use keyspace::{Absent, Class, Keyspace, Set};
 
 use crate::argument::{Outcome, SYNTAX, length};
 use crate::chance::{Chance, Picks};
@@ -205,6 +205,7 @@ fn sadd(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
         set.expect(members.len(), members[0]);
         members.iter().filter(|member| set.add(member)).count()
     })?;
+    keyspace.notice(Class::Set, "sadd", context.db, key);
     Ok(added.unwrap_or(0).into())
 }
 
@@ -217,6 +218,7 @@ fn srem(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
     let removed = keyspace.change_members(context.db, key, Absent::Leave, |set| {
         members.iter().filter(|member| set.remove(member)).count()
     })?;
+    keyspace.notice_change(Class::Set, "srem", context.db, key);
     Ok(removed.unwrap_or(0).into())
 }
 
@@ -277,6 +279,7 @@ fn spop(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
             });
         })?;
     }
+    keyspace.notice_change(Class::Set, "spop", context.db, key);
     let mut popped = members.into_iter().map(|member| Reply::Bulk(member.into()));
     Ok(match count {
         Some(_) => Reply::Set(popped.collect()),
@@ -316,8 +319,10 @@ fn smove(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outc
     }
     let is_there = destination.is_some_and(|set| set.contains(member));
     keyspace.change_members(context.db, from, Absent::Leave, |set| set.remove(member))?;
+    keyspace.notice_change(Class::Set, "srem", context.db, from);
     if !is_there {
         keyspace.change_members(context.db, to, Absent::Make, |set| set.add(member))?;
+        keyspace.notice(Class::Set, "sadd", context.db, to);
     }
     Ok(Reply::ONE)
 }

@@ -6,7 +6,7 @@ pub(crate) mod popping;
 pub(crate) mod ranges;
 
 use base::Db;
-use keyspace::{Absent, Element, Keyspace, SortedSet};
+use keyspace::{Absent, Class, Element, Keyspace, SortedSet};
 
 use crate::argument::{Outcome, SYNTAX, is, owned};
 use crate::chance::{Chance, Picks};
@@ -252,14 +252,19 @@ fn store(
     db: Db,
     key: &[u8],
     members: &[(Vec<u8>, f64)],
+    event: &'static str,
 ) -> Outcome<'static> {
-    keyspace.remove(db, key);
+    let removed = keyspace.remove(db, key);
+    if removed && members.is_empty() {
+        keyspace.notice(Class::Generic, "del", db, key);
+    }
     if !members.is_empty() {
         keyspace.change_sorted_set(db, key, Absent::Make, |set| {
             for (member, score) in members {
                 set.set(member, *score);
             }
         })?;
+        keyspace.notice(Class::SortedSet, event, db, key);
     }
     Ok(members.len().into())
 }
@@ -391,6 +396,10 @@ fn add(
         Ok::<_, Reply<'static>>((added, changed, last))
     })?;
     let (added, changed, last) = done.unwrap_or(Ok((0, 0, None)))?;
+    if changed > 0 {
+        let event = if adding.increment { "zincr" } else { "zadd" };
+        keyspace.notice(Class::SortedSet, event, context.db, args[1]);
+    }
     Ok(if adding.increment {
         last.map_or(Reply::Null, Reply::Double)
     } else if adding.count_changes {
@@ -413,6 +422,7 @@ fn zrem(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outco
             .filter(|member| set.remove(member).is_some());
         removed.count()
     })?;
+    keyspace.notice_change(Class::SortedSet, "zrem", context.db, args[1]);
     Ok(removed.unwrap_or(0).into())
 }
 

@@ -1,8 +1,9 @@
 //! Strings as a whole: GET, SET and their variants.
 
-use keyspace::{Expiry, Keyspace};
+use keyspace::{Class, Expiry, Keyspace};
 
 use crate::argument::{Outcome, owned, string_of};
+use crate::expiry;
 use crate::lifetime::{Condition, Lifetime, SetOptions, Unit, positive_expiry};
 use crate::spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
 use crate::table::{reads, writes};
@@ -156,11 +157,23 @@ fn current(
     string_of(&entry).map(|value| Some(owned(value)))
 }
 
+/// Sets a key, and says so.
+fn put(keyspace: &mut Keyspace, key: &[u8], value: &[u8], expiry: Expiry, context: WriteContext) {
+    keyspace.set(context.db, key, value, expiry);
+    keyspace.notice(Class::String, "set", context.db, key);
+    if let Expiry::At(at) = expiry {
+        keyspace.notice(Class::Generic, "expire", context.db, key);
+        if at <= context.stamp {
+            keyspace.notice(Class::Expired, "expired", context.db, key);
+        }
+    }
+}
+
 fn set(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
     let (key, value) = (args[1], args[2]);
     // The common call, without options.
     if args.len() == 3 {
-        keyspace.set(context.db, key, value, Expiry::Clear);
+        put(keyspace, key, value, Expiry::Clear, context);
         return Ok(Reply::Ok);
     }
     let options = SetOptions::parse(&args[3..])?;
@@ -183,7 +196,7 @@ fn set(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcom
             return Ok(otherwise);
         }
     }
-    keyspace.set(context.db, key, value, expiry);
+    put(keyspace, key, value, expiry, context);
     Ok(reply)
 }
 
@@ -191,19 +204,19 @@ fn setnx(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outc
     if keyspace.entry(context.db, args[1]).is_some() {
         return Ok(Reply::ZERO);
     }
-    keyspace.set(context.db, args[1], args[2], Expiry::Clear);
+    put(keyspace, args[1], args[2], Expiry::Clear, context);
     Ok(Reply::ONE)
 }
 
 fn setex(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
     let expires_at = positive_expiry(Unit::Seconds, args[2], context.stamp, "setex")?;
-    keyspace.set(context.db, args[1], args[3], Expiry::At(expires_at));
+    put(keyspace, args[1], args[3], Expiry::At(expires_at), context);
     Ok(Reply::Ok)
 }
 
 fn psetex(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
     let expires_at = positive_expiry(Unit::Millis, args[2], context.stamp, "psetex")?;
-    keyspace.set(context.db, args[1], args[3], Expiry::At(expires_at));
+    put(keyspace, args[1], args[3], Expiry::At(expires_at), context);
     Ok(Reply::Ok)
 }
 
@@ -215,10 +228,10 @@ fn getex(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outc
     match lifetime {
         Some(Lifetime::Until(unit, time)) => {
             let expires_at = positive_expiry(unit, time, context.stamp, "getex")?;
-            keyspace.set_expiry(context.db, args[1], Some(expires_at));
+            expiry::change(keyspace, args[1], Some(expires_at), context);
         }
         Some(Lifetime::Persist) => {
-            keyspace.set_expiry(context.db, args[1], None);
+            expiry::lift(keyspace, args[1], context);
         }
         Some(Lifetime::Keep) | None => {}
     }
@@ -230,11 +243,12 @@ fn getdel(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Out
         return Ok(Reply::Null);
     };
     keyspace.remove(context.db, args[1]);
+    keyspace.notice(Class::Generic, "del", context.db, args[1]);
     Ok(value)
 }
 
 fn getset(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
     let before = current(keyspace, args[1], context)?.unwrap_or(Reply::Null);
-    keyspace.set(context.db, args[1], args[2], Expiry::Clear);
+    put(keyspace, args[1], args[2], Expiry::Clear, context);
     Ok(before)
 }

@@ -6,6 +6,7 @@ use crate::database::Database;
 use crate::entry::{Entry, Item};
 use crate::hasher::Hasher;
 use crate::limits::Limits;
+use crate::notices::Notices;
 use crate::snapshot::Snapshot;
 use crate::versions::Versions;
 
@@ -26,6 +27,8 @@ pub struct Keyspace {
     pub(crate) discarded: Vec<Item>,
     pub(crate) limits: Limits,
     pub(crate) versions: Versions,
+    /// Not part of the state.
+    pub(crate) notices: Notices,
 }
 
 /// What was removed and is large. Dropping it frees the memory, which takes long where much was there; it
@@ -77,6 +80,7 @@ impl Keyspace {
             discarded: Vec::new(),
             limits: Limits::default(),
             versions: Versions::default(),
+            notices: Notices::default(),
         }
     }
 

@@ -41,6 +41,9 @@ impl Keyspace {
                 database.insert(self.hasher, place, spot, Item::string(&head, value));
             }
             Ok(spot) => {
+                if !database.item(place, spot).occupied().is_live(stamp) {
+                    self.notices.expired(db, key);
+                }
                 let old = database.update(self.hasher, place, spot, |item| {
                     let entry = item.occupied();
                     if expiry == Expiry::Keep {
@@ -257,6 +260,7 @@ impl Keyspace {
             let hash = self.hasher.hash(item.key());
             let version = item.occupied().version();
             self.versions.note_removal(db, hash, version);
+            self.notices.expired(db, item.key());
             self.keep_or_drop(db, item);
             removed += 1;
         }
@@ -283,6 +287,7 @@ impl Keyspace {
         {
             return Some(spot);
         }
+        self.notices.expired(db, key);
         self.discard(db, place, spot);
         None
     }
@@ -316,7 +321,7 @@ impl Keyspace {
     /// Puts an item in the place of what its key holds.
     fn replace(&mut self, db: Db, key: &[u8], item: Item) {
         let place = self.hasher.place(key);
-        if let Ok(spot) = self.database(db).find(self.hasher, place, key) {
+        if let Some(spot) = self.find_live(db, place, key) {
             self.discard(db, place, spot);
         }
         let hasher = self.hasher;

@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use base::{NodeId, ReplicaId, ShardId};
+use keyspace::Classes;
 use meta::{ReplicaProgress, ReplicaStatus};
 use shard::{Effects, Mark, Refusal, Request, Response, Shard};
 use wal::WalError;
@@ -81,6 +82,8 @@ pub struct Turn {
     log_state: LogState,
     /// Expired keys wait to be swept.
     sweeping: bool,
+    /// Which notices are wanted.
+    notices: Classes,
     /// Long reads are under way. Nothing is applied meanwhile; all else goes on, the heartbeats above all.
     reads_long: bool,
     routes: Routes,
@@ -126,6 +129,7 @@ impl Turn {
             forgotten: Vec::new(),
             log_state: LogState::Takes,
             sweeping: false,
+            notices: Classes::default(),
             reads_long: false,
             guests: Guests::default(),
             hand_over: HandOver::default(),
@@ -147,7 +151,8 @@ impl Turn {
     pub fn set_replica(&mut self, mut shard: Shard) {
         assert!(self.shard.is_none(), "a node has one replica of a shard");
         shard.set_catch_up_bytes(self.config.catch_up_bytes);
-        self.shard = Some(shard);
+        let shard = self.shard.insert(shard);
+        shard.want_notices(self.notices);
         self.seen = None;
     }
 
@@ -486,6 +491,7 @@ impl Turn {
         let replaced = self.effects.replaced.take();
         out.replaced.extend(replaced.map(|replaced| *replaced));
         out.changes.append(&mut self.effects.changes);
+        self.hand_out_notices(out);
         out.wants_snapshot = false;
         out.fetch = None;
         if let Some(shard) = &self.shard {
@@ -496,6 +502,18 @@ impl Turn {
             if std::mem::take(&mut self.effects.map_changed) {
                 out.map = shard.map().cloned();
             }
+        }
+    }
+
+    fn hand_out_notices(&mut self, out: &mut Outputs) {
+        if self.effects.notices.is_empty() {
+            return;
+        }
+        out.notices.append(&mut self.effects.notices);
+        out.noticed_by.clear();
+        if let Some(shard) = self.shard.as_ref().filter(|shard| shard.is_leader()) {
+            let members = shard.membership().members().iter();
+            out.noticed_by.extend(members.map(|member| member.node));
         }
     }
 

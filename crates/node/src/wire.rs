@@ -18,6 +18,7 @@
 //! | 5 fetch, 6 chunk | what the transfer of snapshots says to its like |
 //! | 7 working | shard u32 |
 //! | 8 question, 9 answer | what those who serve clients ask each other |
+//! | 10 notices | what keys went through, for nodes without a replica |
 //!
 //! Numbers are little-endian. A kind that is not known is passed over: it is of a later minor version.
 //! A payload of another version is refused as a whole.
@@ -59,6 +60,8 @@ pub enum Kind {
     Question = 8,
     /// What that says.
     Answer = 9,
+    /// What keys of a shard went through.
+    Notices = 10,
 }
 
 /// Version, kind and length are left out of a body; before a forward's commands stand this many bytes.
@@ -120,6 +123,8 @@ pub enum Item<'p> {
     Question(&'p [u8]),
     /// For whoever asked.
     Answer(&'p [u8]),
+    /// For whoever wants to know what keys go through.
+    Notices(&'p [u8]),
     /// All that was forwarded and is not answered has arrived, or will, and takes long.
     Working {
         /// Of this shard.
@@ -155,7 +160,8 @@ impl Item<'_> {
             | Item::Fetch(_)
             | Item::Chunk(_)
             | Item::Question(_)
-            | Item::Answer(_) => None,
+            | Item::Answer(_)
+            | Item::Notices(_) => None,
         })
     }
 }
@@ -205,6 +211,7 @@ impl<'p> Iterator for Items<'p> {
                 7 => split_shard(body).map(|(shard, _)| Item::Working { shard }),
                 8 => Some(Item::Question(body)),
                 9 => Some(Item::Answer(body)),
+                10 => Some(Item::Notices(body)),
                 _ => continue,
             };
             return Some(item.ok_or(WireError::Truncated));

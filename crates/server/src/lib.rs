@@ -15,6 +15,7 @@ mod batch;
 mod buffers;
 mod clients;
 mod connection;
+mod key_events;
 mod listener;
 mod placement;
 mod pubsub;

@@ -20,6 +20,7 @@ use crate::admin::Admin;
 use crate::buffers::Buffers;
 use crate::clients::Clients;
 use crate::connection::{Connection, Moving};
+use crate::key_events::KeyEvents;
 use crate::listener::{Arrival, Cores};
 use crate::placement::Placement;
 use crate::pubsub::{PubSub, Publication};
@@ -136,6 +137,7 @@ pub(crate) struct Shared {
     links: Links,
     pub(crate) clients: Clients,
     pub(crate) pubsub: Arc<PubSub>,
+    pub(crate) key_events: Arc<KeyEvents>,
     placement: Placement,
     stats: Vec<Arc<Stats>>,
     /// What had been counted when `CONFIG RESETSTAT` was last called.
@@ -172,6 +174,7 @@ impl Server {
             facts,
             links,
             clients: Clients::default(),
+            key_events: KeyEvents::of(&store, &pubsub),
             pubsub,
             placement: Placement::new(store.cores()),
             stats,

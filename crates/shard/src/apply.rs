@@ -64,6 +64,10 @@ pub(crate) fn apply_batch(
     }
     keyspace.sweep(SWEEP_LIMIT);
     effects.discarded.extend(keyspace.take_discarded());
+    let notices = keyspace.take_notices();
+    if !notices.is_empty() {
+        effects.notices.push((index, notices));
+    }
 }
 
 /// The commands of an entry that are still to run.

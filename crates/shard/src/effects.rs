@@ -1,7 +1,7 @@
 //! What a shard wants done.
 
 use base::NodeId;
-use keyspace::{Discarded, Keyspace};
+use keyspace::{Discarded, Keyspace, Notice};
 use meta::{Outcome, Rejected};
 
 use crate::request::{Refusal, Response, Ticket};
@@ -31,6 +31,8 @@ pub struct Effects {
     pub changes: Vec<(Ticket, ChangeOutcome)>,
     /// The map is another one than before.
     pub map_changed: bool,
+    /// What keys went through, for each entry by its index, as far as that is wanted.
+    pub notices: Vec<(u64, Vec<Notice>)>,
 }
 
 /// What became of a change to the map: whether it was taken into the log, and if so, whether the map

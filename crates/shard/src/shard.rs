@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use base::{Moment, NodeId, ReplicaId, ShardId, Timestamp};
 use commands::log::BatchHeader;
-use keyspace::Keyspace;
+use keyspace::{Classes, Keyspace};
 use meta::{Change, ClusterMap, Member, Membership, Outcome, Rejected, Role};
 use raft::eraftpb::{Entry, HardState, Message};
 use raft::{NO_LIMIT, RawNode, StateRole};
@@ -106,6 +106,8 @@ pub struct Shard {
     map: Option<ClusterMap>,
     /// Whether the map changed and nobody was told yet.
     map_changed: bool,
+    /// Which notices the keyspace is to gather.
+    notices: Classes,
 }
 
 impl Shard {
@@ -170,6 +172,7 @@ impl Shard {
             catch_up_bytes: Shard::CATCH_UP_BYTES,
             map_changed: map.is_some(),
             map,
+            notices: Classes::default(),
             config,
         }
     }
@@ -442,6 +445,11 @@ impl Shard {
         }
     }
 
+    /// From now on applying entries gives notices of those classes.
+    pub fn want_notices(&mut self, classes: Classes) {
+        self.notices = classes;
+    }
+
     /// Whether [`Shard::apply`] has something to do.
     pub fn has_committed(&self) -> bool {
         !self.committed.is_empty() || self.snapshots.is_durable(self.persisted)
@@ -454,6 +462,7 @@ impl Shard {
     /// its log.
     pub fn apply(&mut self, keyspace: &mut Keyspace, effects: &mut Effects) {
         self.finish_install(keyspace, effects);
+        keyspace.want_notices(self.notices);
         let mut committed = std::mem::take(&mut self.committed);
         for entry in committed.drain(..) {
             let waiting = self.in_flight.take(entry.index, entry.term, effects);

@@ -1,8 +1,8 @@
 //! Commands over several lists: LMOVE, RPOPLPUSH, LMPOP.
 
-use keyspace::{Absent, End, Keyspace};
+use keyspace::{Absent, Class, End, Keyspace};
 
-use super::{LIST, pop_one, pop_several};
+use super::{LIST, pop_one, pop_several, popped_from, pushed};
 use crate::argument::{Outcome, SYNTAX, integer, is, owned};
 use crate::spec::{Begin, Find, Flags, KeyFlags, KeySpec, Spec};
 use crate::table::writes;
@@ -112,6 +112,10 @@ fn move_one(
         }
         element
     };
+    if moved.is_some() {
+        keyspace.notice(Class::List, pushed(to), db, destination);
+        keyspace.notice_change(Class::List, popped_from(from), db, source);
+    }
     Ok(moved.map_or(Reply::Null, owned))
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use base::{Db, Timestamp};
-use keyspace::{Absent, Element, Keyspace, Set};
+use keyspace::{Absent, Class, Element, Keyspace, Set};
 
 use crate::argument::{Outcome, SYNTAX, integer, is, non_negative};
 use crate::spec::{Begin, Find, Flags, KeyFlags, KeySpec, Spec};
@@ -229,6 +229,7 @@ fn store(
     keyspace: &mut Keyspace,
     args: &[&[u8]],
     context: WriteContext,
+    event: &'static str,
     combine: Combine,
 ) -> Outcome<'static> {
     let sets = sets(keyspace, context.db, &args[2..], context.stamp)?;
@@ -237,7 +238,10 @@ fn store(
     let members: Vec<Vec<u8>> = members
         .map(|member| member.to_bytes().into_owned())
         .collect();
-    keyspace.remove(context.db, args[1]);
+    let removed = keyspace.remove(context.db, args[1]);
+    if removed && members.is_empty() {
+        keyspace.notice(Class::Generic, "del", context.db, args[1]);
+    }
     if !members.is_empty() {
         keyspace.change_members(context.db, args[1], Absent::Make, |set| {
             set.expect(members.len(), &members[0]);
@@ -245,6 +249,7 @@ fn store(
                 set.add(member);
             });
         })?;
+        keyspace.notice(Class::Set, event, context.db, args[1]);
     }
     Ok(members.len().into())
 }
@@ -262,15 +267,15 @@ fn sdiff<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Ou
 }
 
 fn sinterstore(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
-    store(keyspace, args, context, intersection)
+    store(keyspace, args, context, "sinterstore", intersection)
 }
 
 fn sunionstore(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
-    store(keyspace, args, context, union)
+    store(keyspace, args, context, "sunionstore", union)
 }
 
 fn sdiffstore(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -> Outcome<'static> {
-    store(keyspace, args, context, difference)
+    store(keyspace, args, context, "sdiffstore", difference)
 }
 
 fn sintercard<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {

@@ -420,7 +420,7 @@ fn give<'k>(
 
 fn keep(
     keyspace: &mut Keyspace,
-    name: &str,
+    name: &'static str,
     args: &[&[u8]],
     context: WriteContext,
     combination: Combination,
@@ -434,7 +434,7 @@ fn keep(
         what,
     )?;
     let members = into_owned(call.members());
-    store(keyspace, context.db, args[1], &members)
+    store(keyspace, context.db, args[1], &members, name)
 }
 
 fn zunion<'k>(keyspace: &'k Keyspace, args: &[&[u8]], context: ReadContext) -> Outcome<'k> {

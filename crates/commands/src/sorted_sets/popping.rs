@@ -1,7 +1,7 @@
 //! What removes the ends of sorted sets and returns them: ZPOPMIN, ZPOPMAX, ZMPOP.
 
 use base::Db;
-use keyspace::{Absent, Keyspace, SortedSet};
+use keyspace::{Absent, Class, Keyspace, SortedSet};
 
 use super::{SORTED_SET, into_owned, numbered};
 use crate::argument::{Outcome, SYNTAX, integer, is, owned};
@@ -100,6 +100,11 @@ pub(crate) fn pop(
     });
     let members = into_owned(members);
     keyspace.change_sorted_set(db, key, Absent::Leave, |set| set.remove_ranks(ranks))?;
+    let event = match end {
+        End::Min => "zpopmin",
+        End::Max => "zpopmax",
+    };
+    keyspace.notice_change(Class::SortedSet, event, db, key);
     Ok(members)
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use keyspace::{Absent, Keyspace, SortedSet};
+use keyspace::{Absent, Class, Keyspace, SortedSet};
 
 use super::{SORTED_SET, into_owned, members_reply, store};
 use crate::argument::{Outcome, SYNTAX, integer, is};
@@ -368,7 +368,7 @@ fn zrangestore(keyspace: &mut Keyspace, args: &[&[u8]], context: WriteContext) -
     let query = Query::parse(&args[3..], None, None, true)?;
     let source = keyspace.sorted_set(context.db, args[2], context.stamp)?;
     let members = into_owned(query.members(source));
-    store(keyspace, context.db, args[1], &members)
+    store(keyspace, context.db, args[1], &members, "zrangestore")
 }
 
 /// Removes the members of the ranks that `ranks` tells.
@@ -376,6 +376,7 @@ fn remove(
     keyspace: &mut Keyspace,
     args: &[&[u8]],
     context: WriteContext,
+    event: &'static str,
     ranks: impl FnOnce(SortedSet<'_>) -> Range<usize>,
 ) -> Outcome<'static> {
     let Some(set) = keyspace.sorted_set(context.db, args[1], context.stamp)? else {
@@ -387,6 +388,7 @@ fn remove(
         keyspace.change_sorted_set(context.db, args[1], Absent::Leave, |set| {
             set.remove_ranks(ranks);
         })?;
+        keyspace.notice_change(Class::SortedSet, event, context.db, args[1]);
     }
     Ok(count.into())
 }
@@ -397,7 +399,7 @@ fn zremrangebyrank(
     context: WriteContext,
 ) -> Outcome<'static> {
     let (start, stop) = (integer(args[2])?, integer(args[3])?);
-    remove(keyspace, args, context, |set| {
+    remove(keyspace, args, context, "zremrangebyrank", |set| {
         of_ranks(set.len(), start, stop)
     })
 }
@@ -408,7 +410,9 @@ fn zremrangebyscore(
     context: WriteContext,
 ) -> Outcome<'static> {
     let range = ScoreRange::parse(args[2], args[3])?;
-    remove(keyspace, args, context, |set| of_scores(set, &range))
+    remove(keyspace, args, context, "zremrangebyscore", |set| {
+        of_scores(set, &range)
+    })
 }
 
 fn zremrangebylex(
@@ -417,5 +421,7 @@ fn zremrangebylex(
     context: WriteContext,
 ) -> Outcome<'static> {
     let range = LexRange::parse(args[2], args[3])?;
-    remove(keyspace, args, context, |set| of_members(set, &range))
+    remove(keyspace, args, context, "zremrangebylex", |set| {
+        of_members(set, &range)
+    })
 }

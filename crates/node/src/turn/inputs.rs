@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use base::{NodeId, ReplicaId};
-use keyspace::Keyspace;
+use keyspace::{Classes, Keyspace};
 use meta::Change;
 use shard::{Commands, LongReadsDone, MemberChange, Request, SnapshotMeta, Ticket};
 
@@ -133,6 +133,8 @@ pub enum Order {
         /// Never used before.
         replica: ReplicaId,
     },
+    /// From now on [`Outputs::notices`](crate::Outputs::notices) are wanted of these classes.
+    WantNotices(Classes),
     /// This node no longer has that replica. [`Outputs::destroyed`](crate::Outputs::destroyed) tells when
     /// that is on disk.
     Destroy {

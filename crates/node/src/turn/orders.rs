@@ -25,6 +25,12 @@ impl Turn {
                 }
             }
             Order::Placed(nodes) => self.routes.set_placed(nodes),
+            Order::WantNotices(classes) => {
+                self.notices = classes;
+                if let Some(shard) = &mut self.shard {
+                    shard.want_notices(classes);
+                }
+            }
             Order::Change { ticket, change } => match &mut self.shard {
                 Some(shard) => shard.propose_change(ticket, &change, &mut self.effects),
                 None => {

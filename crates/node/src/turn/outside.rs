@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::{Moment, NodeId, ReplicaId};
-use keyspace::{Discarded, Keyspace};
+use keyspace::{Discarded, Keyspace, Notice};
 use meta::ClusterMap;
 use shard::{ChangeOutcome, ChangeRefused, LongReads, MessageError, Response, Ticket};
 use wal::WalError;
@@ -43,6 +43,10 @@ pub struct Outputs {
     pub wants_snapshot: bool,
     /// The snapshot that the replica needs to go on. Set anew by each turn.
     pub fetch: Option<Wanted>,
+    /// What keys went through, for each entry by its index: of the replica here.
+    pub notices: Vec<(u64, Vec<Notice>)>,
+    /// With notices of a leader: the nodes that have a replica and notices of their own.
+    pub noticed_by: Vec<NodeId>,
     /// Replicas of which the log says, durably, that they are no longer here: their snapshots may go.
     pub destroyed: Vec<ReplicaId>,
     /// Why changes of members were not made; whoever wanted them looks at the members and asks again.

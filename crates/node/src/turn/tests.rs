@@ -4,6 +4,7 @@ mod forwarding;
 mod gathering;
 mod leadership;
 mod long_reads;
+mod notices;
 mod replicas;
 mod sole;
 mod storms;

@@ -97,7 +97,7 @@ impl Process {
                     }
                 }
                 // They are between sessions, which the simulator has none of.
-                Item::Question(_) | Item::Answer(_) => {}
+                Item::Question(_) | Item::Answer(_) | Item::Notices(_) => {}
                 Item::Forward { .. } | Item::Forwarded { .. } | Item::Working { .. } => {
                     let times = match item {
                         Item::Forward { .. } if scene.has(Planted::RetriedForward) => 2,

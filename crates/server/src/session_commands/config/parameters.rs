@@ -7,6 +7,7 @@ use cluster::Fsync;
 use resp::Limits;
 use rustix::process::{Resource, getrlimit};
 
+use crate::key_events::Wanted;
 use crate::server::Shared;
 
 /// One setting.
@@ -44,7 +45,6 @@ impl Parameter {
 }
 
 const NO_EVICTION: Set = Set::Never("this version does not limit the memory of the data");
-const NO_EVENTS: Set = Set::Never("this version does not send keyspace events");
 const NO_SLOWLOG: Set = Set::Never("this version keeps no slow log");
 
 /// All of them, by name.
@@ -121,8 +121,15 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "notify-keyspace-events",
-        get: |_| String::new(),
-        set: NO_EVENTS,
+        get: |shared| shared.key_events.wanted().to_string(),
+        set: Set::Now {
+            check: |value| events(value).map(drop),
+            apply: |shared, value| {
+                if let Ok(wanted) = events(value) {
+                    shared.key_events.set_wanted(wanted, shared.store());
+                }
+            },
+        },
     },
     Parameter {
         name: "port",
@@ -206,6 +213,11 @@ fn max_clients(value: &[u8]) -> Result<usize, String> {
         ));
     }
     Ok(most as usize)
+}
+
+fn events(value: &[u8]) -> Result<Wanted, String> {
+    Wanted::parse(value)
+        .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into())
 }
 
 /// None for the empty one, which takes the password away.
