@@ -100,6 +100,15 @@ struct Holder {
     told: Told,
 }
 
+/// What became of a wish to take a turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    /// It was taken.
+    pub(crate) ran: bool,
+    /// There is more to do: the caller comes again once it has handed out the responses.
+    pub(crate) more: bool,
+}
+
 /// What was last handed on of that which each turn says anew.
 #[derive(Default)]
 pub(crate) struct Told {
@@ -292,28 +301,30 @@ impl Cell {
     }
 
     /// Takes one turn, if no other thread has it, and has `carry_out` deal with what it wants done
-    /// before the next one; the responses are for later. Tells whether there is more to do; then the
-    /// caller comes again once it has handed out the responses.
+    /// before the next one; the responses are for later.
     pub(crate) fn turn(
         &self,
         clock: &SystemClock,
         log: &LogWriter,
         out: &mut Outputs,
         carry_out: impl FnOnce(&mut Outputs, &mut Told),
-    ) -> bool {
+    ) -> Taken {
+        let mut ran = false;
         match self.turn.try_lock() {
             Ok(mut holder) => {
                 if self.work.swap(false, Ordering::AcqRel) {
                     self.run(&mut holder, clock, log, out);
                     carry_out(out, &mut holder.told);
+                    ran = true;
                 }
             }
-            Err(TryLockError::WouldBlock) => return false,
+            Err(TryLockError::WouldBlock) => return Taken::default(),
             Err(TryLockError::Poisoned(_)) => unreachable!("a panic ends the process"),
         }
         // See `note_work`.
         fence(Ordering::SeqCst);
-        self.work.load(Ordering::Acquire)
+        let more = self.work.load(Ordering::Acquire);
+        Taken { ran, more }
     }
 
     fn run(&self, holder: &mut Holder, clock: &SystemClock, log: &LogWriter, out: &mut Outputs) {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use node::Outputs;
 use shard::{Commands, Request, Response, Ticket};
 
+use crate::cell::Taken;
 use crate::mailbox::Message;
 use crate::store::Store;
 
@@ -96,11 +97,14 @@ impl Core {
                 }
             }
             for shard in due.drain(..) {
-                let more = self.store.turn(shard, &mut out);
-                match out.next_turn.take() {
-                    Some(at) => alarms.insert(shard, at),
-                    None => alarms.remove(&shard),
-                };
+                let Taken { ran, more } = self.store.turn(shard, &mut out);
+                // Who took another turn of it has an alarm of its own; this one does no harm then.
+                if ran {
+                    match out.next_turn.take() {
+                        Some(at) => alarms.insert(shard, at),
+                        None => alarms.remove(&shard),
+                    };
+                }
                 self.hand_out(&mut out.responses);
                 if more {
                     // Not at once: the sessions of this core come first.
@@ -117,9 +121,8 @@ impl Core {
             return arrival.await;
         };
         let wait = next.saturating_sub(self.store.monotonic());
-        if tokio::time::timeout(wait, arrival).await.is_ok() {
-            return;
-        }
+        // Whichever it was: on a busy core there is always a message.
+        drop(tokio::time::timeout(wait, arrival).await);
         let now = self.store.monotonic();
         for (shard, _) in alarms.extract_if(.., |_, at| *at <= now) {
             self.store.cell(shard).note_work();

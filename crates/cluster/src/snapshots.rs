@@ -236,7 +236,7 @@ impl Worker {
         let begun = cell.between_turns(|shard, keyspace| {
             // One that was never filled has nothing to tell.
             let shard = shard.filter(|shard| shard.applied() > 0)?;
-            Some(Making::begin(shard, keyspace))
+            Making::begin(shard, keyspace)
         });
         running.log.wake_shards();
         let making = begun.ok_or(Failure::Void)?;
@@ -313,8 +313,10 @@ impl Worker {
             .encode(&mut records);
         }
         let appended = cell.between_turns(|shard, _| {
-            let is_here = shard.is_some_and(|shard| shard.replica() == replica);
-            is_here.then(|| log.append(&mut records))
+            let shard = shard.filter(|shard| shard.replica() == replica)?;
+            // Nor is it of use if a newer one has come, and is on its way into the keyspace.
+            shard.snapshot_meta()?;
+            Some(log.append(&mut records))
         });
         log.wake_shards();
         let Some(appended) = appended else {

@@ -13,7 +13,7 @@ use node::{Order, Outputs, TurnConfig};
 
 use crate::Fsync;
 use crate::calls::Calls;
-use crate::cell::{Cell, ShardStatus};
+use crate::cell::{Cell, ShardStatus, Taken};
 use crate::clock::SystemClock;
 use crate::log::LogWriter;
 use crate::long_reads;
@@ -339,9 +339,8 @@ impl Store {
         self.running()?.cells.get(shard.0 as usize)
     }
 
-    /// Takes a turn of the shard and does what it wants done, but for the responses. Tells whether
-    /// another one is due.
-    pub(crate) fn turn(&self, shard: usize, out: &mut Outputs) -> bool {
+    /// Takes a turn of the shard and does what it wants done, but for the responses.
+    pub(crate) fn turn(&self, shard: usize, out: &mut Outputs) -> Taken {
         let running = self
             .running
             .get()

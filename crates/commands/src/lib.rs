@@ -54,7 +54,7 @@ mod varint;
 pub mod wire;
 
 pub use clock::hangs_on_clock;
-pub use long::{SHORT_BYTES, is_long};
+pub use long::{SHORT_BYTES, effort};
 pub use reply::Reply;
 pub use spec::{
     Argument, ArgumentKind, Begin, Categories, Find, Flags, KeyFlags, KeySpec, Spec,

@@ -130,6 +130,10 @@ struct Taking<'s> {
     outdated: Option<Mark>,
     /// Whether reads may run here rather than be gathered.
     may_read: bool,
+    /// What reads here have looked at.
+    effort: usize,
+    /// What was gathered last is to be alone.
+    alone: bool,
     /// What the client wanted before the command at hand.
     silence: Silence,
     /// Asked after reads and before anybody sees them.
@@ -262,6 +266,8 @@ impl Session {
             reading: None,
             outdated: None,
             may_read: true,
+            effort: 0,
+            alone: false,
             silence: self.silence,
             still_valid,
             batch: server.buffers.take_batch(shards),
@@ -448,7 +454,7 @@ impl Session {
         if self.silence == Silence::Next {
             self.silence = Silence::None;
         }
-        if !self.publications.is_empty() && !session_commands::publishes(args[0]) {
+        if taking.alone || !self.publications.is_empty() && !session_commands::publishes(args[0]) {
             return Outcome::Later;
         }
         if self.transaction.is_some() {

@@ -167,13 +167,14 @@ impl<'e> Batch<'e> {
     }
 }
 
-/// The replies to a request that only reads; none if one of its commands may look at more than `short_bytes`.
+/// The replies to a request that only reads; none if all that it may look at is more than `short_bytes`, from which
+/// it is taken otherwise.
 pub(crate) fn read_all(
     commands: &Commands,
     keyspace: &Keyspace,
     now: Timestamp,
     random: u64,
-    short_bytes: usize,
+    short_bytes: &mut usize,
 ) -> Option<Vec<Reply<'static>>> {
     let mut reads: &[u8] = &commands.reads;
     let mut args = Vec::new();
@@ -184,9 +185,11 @@ pub(crate) fn read_all(
             break;
         }
         let (command, db) = decode_read(&mut reads, &mut args);
-        if commands::is_long(&command.spec, &args, keyspace, db, short_bytes) {
+        let effort = commands::effort(&command.spec, &args, keyspace, db);
+        if *short_bytes == 0 {
             return None;
         }
+        *short_bytes = short_bytes.checked_sub(effort)?;
         let reply = run(command, &args, keyspace, ReadContext { db, now, random });
         reply_bytes += reply.size_bytes();
         replies.push(reply);

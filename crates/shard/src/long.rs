@@ -37,7 +37,14 @@ impl LongReads {
     pub fn run(self, keyspace: &Keyspace) -> LongReadsDone {
         let run = |(request, now): (Request, Timestamp)| {
             let now = now.max(keyspace.stamp());
-            let replies = read_all(&request.commands, keyspace, now, self.random, usize::MAX);
+            let mut unlimited = usize::MAX;
+            let replies = read_all(
+                &request.commands,
+                keyspace,
+                now,
+                self.random,
+                &mut unlimited,
+            );
             (request, replies.expect("nothing is as long as that"))
         };
         LongReadsDone {

@@ -522,17 +522,21 @@ impl Shard {
                 .is_some_and(|next| next <= self.stamp.max(now))
     }
 
-    /// The state of the keyspace right now is that after this entry.
-    pub fn snapshot_meta(&self) -> SnapshotMeta {
+    /// The state of the keyspace right now is that after this entry. None from when Raft has gone on from a
+    /// snapshot until the keyspace follows: the log no longer knows the entry then.
+    pub fn snapshot_meta(&self) -> Option<SnapshotMeta> {
+        if self.is_installing() {
+            return None;
+        }
         let log = self.raft.store();
         let term =
             raft::Storage::term(log, self.applied).expect("the applied entry's term is kept");
-        SnapshotMeta {
+        Some(SnapshotMeta {
             term,
             index: self.applied,
             membership: log.membership().clone(),
             map: self.map.clone(),
-        }
+        })
     }
 
     /// The replica goes away, and those who wait are told: what became of their entries is uncertain.

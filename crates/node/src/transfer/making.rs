@@ -41,14 +41,16 @@ impl<D: Disk> Making<D> {
     /// Begins one of the present state. The keyspace must be exactly that after the last applied
     /// entry, so it is to be called between two turns.
     ///
+    /// None while there is no snapshot to be made: [`Shard::snapshot_meta`].
+    ///
     /// # Panics
     /// If one is being made of that keyspace already.
-    pub fn begin(shard: &Shard, keyspace: &mut Keyspace) -> Making<D> {
+    pub fn begin(shard: &Shard, keyspace: &mut Keyspace) -> Option<Making<D>> {
+        let meta = shard.snapshot_meta()?;
         keyspace.begin_snapshot();
-        let meta = shard.snapshot_meta();
         let mut buffer = Vec::with_capacity(WRITE_BYTES + STEP_BYTES);
         meta.encode(&mut buffer);
-        Making {
+        Some(Making {
             id: SnapshotId {
                 shard: shard.id(),
                 replica: shard.replica(),
@@ -59,7 +61,7 @@ impl<D: Disk> Making<D> {
             buffer,
             writer: None,
             complete: false,
-        }
+        })
     }
 
     /// Which one it will be.

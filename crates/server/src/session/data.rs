@@ -8,7 +8,7 @@
 use base::{Db, ShardId};
 use cluster::ReadGuard;
 use commands::split::{self, Gather, Part, Route};
-use commands::{Command, Handler, ReadContext, Reply, SHORT_BYTES, hangs_on_clock, is_long};
+use commands::{Command, Flags, Handler, ReadContext, Reply, SHORT_BYTES, effort, hangs_on_clock};
 use keyspace::Keyspace;
 use resp::{Limits, Parser};
 
@@ -123,9 +123,33 @@ impl Session {
         if let Some(outcome) = self.before_gathering(args, taking) {
             return outcome;
         }
+        if self.goes_alone(shard, command, args, taking) {
+            if !taking.batch.is_empty() {
+                return Outcome::Later;
+            }
+            taking.alone = true;
+        }
         let buffers = &taking.server.buffers;
         taking.batch.push(shard, command, self.db, args, buffers);
         Outcome::Gathered
+    }
+
+    /// Whether it is a read that may take long: with a write beside it, it would run where that is applied.
+    #[inline]
+    fn goes_alone(
+        &self,
+        shard: ShardId,
+        command: &Command,
+        args: &[&[u8]],
+        taking: &Taking<'_>,
+    ) -> bool {
+        if command.handler.is_write() || command.spec.flags.contains(Flags::FAST) {
+            return false;
+        }
+        // What a follower has tells as much; one that has nothing cannot tell.
+        let keyspace = taking.server.core.store().read_for_status(shard.0 as usize);
+        let effort = keyspace.map(|keyspace| effort(&command.spec, args, &keyspace, self.db));
+        effort.is_some_and(|effort| !is_short(&effort))
     }
 
     /// Runs a read. `None` if the shard's reads are not linearizable here, if only an entry can say whether a
@@ -155,8 +179,9 @@ impl Session {
         }
         let reading = taking.reading.as_ref()?;
         let context = self.read_context(&reading.keyspace, taking.server);
-        if !self.stale && must_be_asked(command, args, &reading.keyspace, context) {
-            return None;
+        if !self.stale {
+            let effort = effort_unless_asked(command, args, &reading.keyspace, context)?;
+            taking.effort = taking.effort.checked_add(effort).filter(is_short)?;
         }
         let reply = run(&reading.keyspace, args, context);
         self.reply(&reply, taking.output);
@@ -260,6 +285,13 @@ impl Session {
         if let Some(outcome) = self.before_gathering(args, taking) {
             return outcome;
         }
+        let long = |part: &Part<'_>| self.goes_alone(part.shard, command, &part.args, taking);
+        if parts.iter().any(long) {
+            if !taking.batch.is_empty() {
+                return Outcome::Later;
+            }
+            taking.alone = true;
+        }
         let buffers = &taking.server.buffers;
         let batch = &mut taking.batch;
         batch.push_several(parts, gather, command, self.db, random, buffers);
@@ -276,8 +308,8 @@ impl Session {
     ) -> Option<Reply<'static>> {
         let keyspace = taking.guard(shard, self.stale)?;
         let context = self.read_context(&keyspace, taking.server);
-        if !self.stale && must_be_asked(command, args, &keyspace, context) {
-            return None;
+        if !self.stale {
+            effort_unless_asked(command, args, &keyspace, context).filter(is_short)?;
         }
         let reply = run(&keyspace, args, context).into_owned();
         let valid = self.stale || (taking.still_valid)(&keyspace);
@@ -299,17 +331,21 @@ impl Session {
     }
 }
 
-/// Whether the shard has to be asked for a read, though its reads are linearizable here.
+/// How much a read looks at, unless the shard has to be asked for it, though its reads are linearizable here.
 #[inline]
-fn must_be_asked(
+fn effort_unless_asked(
     command: &Command,
     args: &[&[u8]],
     keyspace: &Keyspace,
     context: ReadContext,
-) -> bool {
+) -> Option<usize> {
     let ReadContext { db, now, .. } = context;
-    hangs_on_clock(&command.spec, args, keyspace, db, now)
-        || is_long(&command.spec, args, keyspace, db, SHORT_BYTES)
+    let hangs = hangs_on_clock(&command.spec, args, keyspace, db, now);
+    (!hangs).then(|| effort(&command.spec, args, keyspace, db))
+}
+
+fn is_short(effort: &usize) -> bool {
+    *effort <= SHORT_BYTES
 }
 
 impl Reading<'_> {

@@ -48,7 +48,7 @@ impl Shard {
     /// last entry if it is later.
     ///
     /// Those that ran under the lease are kept until [`Shard::confirm_reads`], those that may look at more than
-    /// `short_bytes` until [`Shard::take_long_reads`], those that hang on whose clock judges expiry until
+    /// `short_bytes`, all in all, until [`Shard::take_long_reads`], those that hang on whose clock judges expiry until
     /// [`Shard::take_unsettled`].
     pub fn answer_reads(
         &mut self,
@@ -61,8 +61,10 @@ impl Shard {
         self.now = now.monotonic;
         let wall = now.wall.max(keyspace.stamp());
         let is_settled = keyspace.next_expiry().is_none_or(|next| next > wall);
-        let run = |request: Request, reads: &mut Reads| {
-            match read_all(&request.commands, keyspace, wall, random, short_bytes) {
+        // All that is read in one turn is to be short.
+        let mut short_bytes = short_bytes;
+        let mut run = |request: Request, reads: &mut Reads| {
+            match read_all(&request.commands, keyspace, wall, random, &mut short_bytes) {
                 None => reads.long.push((request, wall)),
                 Some(_) if !is_settled && hang_on_clock(&request.commands, keyspace, wall) => {
                     reads.unsettled.push(request);

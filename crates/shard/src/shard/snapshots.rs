@@ -168,6 +168,11 @@ impl Shard {
         self.commit_unrecorded = true;
     }
 
+    /// Whether a snapshot is on its way into the keyspace.
+    pub(super) fn is_installing(&self) -> bool {
+        self.snapshots.installing.is_some()
+    }
+
     /// Whether Raft can be told to campaign: it looks for changes of members among the entries that are
     /// committed and not applied, and panics if it finds them gone. From when Raft has gone on from a
     /// snapshot until the keyspace follows, they are.

@@ -85,6 +85,22 @@ fn a_follower_whose_state_lags_behind_its_log_does_not_campaign_yet() {
     assert_eq!(world.leaders().len(), 1);
 }
 
+#[test]
+fn no_snapshot_is_made_while_another_is_on_its_way_into_the_keyspace() {
+    let (mut world, leader) = World::led(3);
+    let follower = left_behind(&mut world, leader);
+    // As with a full disk: the record of it is not durable.
+    world.replica(follower).disk_held = true;
+    assert!(world.fetch(follower));
+    world.run(Duration::from_secs(1));
+    assert!(world.replica(follower).shard.snapshot_meta().is_none());
+    world.replica(follower).disk_held = false;
+    world.run(Duration::from_secs(1));
+    let applied = world.replica(follower).shard.applied();
+    let meta = world.replica(follower).shard.snapshot_meta();
+    assert_eq!(meta.map(|meta| meta.index), Some(applied));
+}
+
 /// What may be kept for who is filled, in the tests below.
 const LIMIT: usize = 1 << 20;
 /// What a test writes at a time.

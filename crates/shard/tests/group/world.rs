@@ -307,7 +307,7 @@ impl World {
     /// Takes a snapshot of a replica as its driver does.
     pub(crate) fn make_snapshot(&mut self, id: u64) {
         let replica = self.replica(id);
-        let meta = replica.shard.snapshot_meta();
+        let meta = replica.shard.snapshot_meta().unwrap();
         let bytes = bytes_of(&mut replica.keyspace);
         replica.shard.note_snapshot(&meta, bytes.len() as u64);
         let (term, index) = (meta.term, meta.index);

@@ -257,7 +257,7 @@ impl Driver {
     pub(crate) fn begin_snapshot(&mut self) {
         if self.snapshot.is_none() {
             self.keyspace.begin_snapshot();
-            self.snapshot = Some((self.shard.snapshot_meta(), Vec::new()));
+            self.snapshot = Some((self.shard.snapshot_meta().unwrap(), Vec::new()));
         }
     }
 

@@ -128,7 +128,9 @@ impl Process {
         if transfers.making.contains_key(&shard) || scene.now() < transfers.paused_until {
             return;
         }
-        let making = Making::begin(replica, &mut host.keyspace);
+        let Some(making) = Making::begin(replica, &mut host.keyspace) else {
+            return;
+        };
         transfers.making.insert(shard, making);
         self.go_on(shard, scene);
     }
@@ -193,7 +195,8 @@ impl Process {
         }
         // While it was made, the replica may have gone, or may have got another one's state.
         let is_here = host.turn.shard().is_some_and(|replica| {
-            replica.replica() == id.replica && replica.applied() >= meta.index
+            let holds = replica.snapshot_meta();
+            replica.replica() == id.replica && holds.is_some_and(|holds| holds.index >= meta.index)
         });
         if !is_here {
             return;

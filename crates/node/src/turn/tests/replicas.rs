@@ -122,7 +122,8 @@ fn a_replica_takes_the_place_of_another() {
 fn a_snapshot_that_was_received_for_the_replica_before_is_not_installed() {
     let (mut world, leader) = World::led(3, 3);
     let at = world.follower();
-    let mut meta = world.nodes[leader].turn.shard().unwrap().snapshot_meta();
+    let shard = world.nodes[leader].turn.shard().unwrap();
+    let mut meta = shard.snapshot_meta().unwrap();
     world.isolate(at);
     let (before, replica) = (replica_id(at), ReplicaId(77));
     world.order(at, Order::Create { replica });
