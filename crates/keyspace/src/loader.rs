@@ -221,7 +221,9 @@ impl SnapshotLoader {
             self.crc = before;
             return Ok(None);
         };
-        if (header.kind == VERSIONS) == self.has_versions {
+        // What a later minor version adds may stand anywhere.
+        let is_known = header.kind < OPTIONAL;
+        if is_known && (header.kind == VERSIONS) == self.has_versions {
             return Err(self.malformed("versions come first, and once"));
         }
         if header.kind == VERSIONS {
