@@ -11,7 +11,8 @@
 //!    ([`Shard::holds_writes`]), so they go on at the pace of the transfer rather than stop.
 //! 3. Once the replica goes on from the snapshot, the limit shrinks to what is always kept: whatever the load,
 //!    it catches up, as long as it gets on at all.
-//! 4. One that gets nowhere, or whose connection is lost, is let go. It is offered a newer snapshot when it is
+//! 4. Nobody waits for one that gets nowhere. It is let go after a while, or once the limit is reached, and so is one
+//!    whose connection is lost. It is offered a newer snapshot when it is
 //!    back.
 //! 5. One that does get on, but slowly, may not hold up the others for as long as it likes: a minute of waiting,
 //!    and in the long run a tenth of the time. When that is spent all are let go, and the log is cut to
@@ -23,12 +24,13 @@ use std::time::Duration;
 
 use base::NodeId;
 
-use super::members::CAUGHT_UP_ENTRIES;
 use super::{Shard, is_sole_voter};
 use crate::entry;
 
 /// So long nothing may move before a replica is let go.
 const STALLED: Duration = Duration::from_secs(15);
+/// So long writes wait for one that does not move; unless it has the whole snapshot, and loads it.
+const MOVES: Duration = Duration::from_secs(1);
 /// After so long a replica that goes on from its snapshot has the pace of all writes.
 const CATCHES_UP: Duration = Duration::from_secs(30);
 
@@ -83,6 +85,12 @@ impl Filled {
             }
         };
         room.max(least)
+    }
+
+    /// Whether writes may wait for it.
+    fn moves(&self, now: Duration) -> bool {
+        let loads = self.goes_on.is_none() && self.sent.0 >= self.sent.1;
+        loads || now.saturating_sub(self.moved) < MOVES
     }
 
     /// A snapshot that is complete over there may take as long to be loaded as it took on its way.
@@ -218,8 +226,9 @@ impl Shard {
             return false;
         }
         let least = self.kept_bytes();
-        let rooms = self.filling.by_replica.values();
-        let room = rooms.map(|filled| filled.room(self.now, self.catch_up_bytes, least));
+        let all = self.filling.by_replica.values();
+        let moving = all.filter(|filled| filled.moves(self.now));
+        let room = moving.map(|filled| filled.room(self.now, self.catch_up_bytes, least));
         room.min().is_some_and(|room| self.log_bytes() > room)
     }
 
@@ -236,6 +245,7 @@ impl Shard {
     /// Looks how those get on that are being filled.
     pub(super) fn watch_filling(&mut self) {
         let (now, holds) = (self.now, self.holds_writes());
+        let was_any = !self.filling.by_replica.is_empty();
         self.filling.look(now, holds);
         let mut filling = std::mem::take(&mut self.filling);
         filling.by_replica.retain(|&replica, filled| {
@@ -249,11 +259,31 @@ impl Shard {
             if filled.matched >= filled.index {
                 filled.goes_on.get_or_insert(now);
             }
-            let has_caught_up = filled.goes_on.is_some()
-                && (filled.matched + CAUGHT_UP_ENTRIES >= self.last_index()
-                    || self.log_bytes() <= self.kept_bytes());
-            !has_caught_up && now.saturating_sub(filled.moved) < filled.patience()
+            let has_caught_up = filled.goes_on.is_some() && self.keeps_what_follows(filled.matched);
+            let has_room = filled.moves(now) || self.log_bytes() <= self.catch_up_bytes;
+            let is_patient = now.saturating_sub(filled.moved) < filled.patience();
+            !has_caught_up && has_room && is_patient
         });
         self.filling = filling;
+        if was_any {
+            // While writes wait nothing is applied, and nothing else would cut the log.
+            self.compact();
+        }
+    }
+
+    /// Whether what comes after an entry is so little that it is kept at any rate, with room for more: entries may
+    /// be few and large.
+    fn keeps_what_follows(&self, matched: u64) -> bool {
+        let log = self.raft.store();
+        let mut left = self.kept_bytes() / 2;
+        for index in (matched + 1..=self.last_index()).rev() {
+            let entry = log.get(index);
+            let size = entry.map_or(0, |entry| entry::payload(entry).len().max(1));
+            match left.checked_sub(size) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
     }
 }

@@ -1,5 +1,7 @@
 //! Writes that wait for a replica to be filled.
 
+use std::time::Duration;
+
 use commands::Reply;
 use shard::Refusal;
 
@@ -49,11 +51,27 @@ impl Held {
 
     /// So many hundredths of the snapshot were sent.
     fn sent(&mut self, sent: u64) {
+        self.sent_of((sent, 100));
+    }
+
+    /// Time passes, in which hardly more of it is sent.
+    fn creep(&mut self, time: Duration) {
+        let until = self.world.now + time;
+        for step in 1.. {
+            self.world.tick();
+            if self.world.now >= until {
+                break;
+            }
+            self.sent_of((10_000_000 + step, 1_000_000_000));
+        }
+    }
+
+    fn sent_of(&mut self, sent: (u64, u64)) {
         let order = Order::SnapshotSent {
             replica: replica_id(self.leader),
             to: node_id(self.filled),
             index: self.index,
-            sent: (sent, 100),
+            sent,
         };
         self.world.order(self.leader, order);
         self.world.settle();
@@ -78,16 +96,26 @@ fn reads_go_on_while_writes_wait() {
 fn nobody_waits_for_longer_than_for_a_leader() {
     let mut held = Held::new();
     let first = held.ask(&["set", "k", "v"]);
-    held.world.pass(PATIENCE / 4);
+    held.creep(PATIENCE / 4);
     let second = held.ask(&["set", "k", "v"]);
-    held.world.pass(PATIENCE / 2);
+    held.creep(PATIENCE / 2);
     assert_eq!(held.world.refusal(first), Refusal::Busy);
     assert_eq!(held.world.answer(second), None);
-    held.world.pass(PATIENCE / 2);
+    held.creep(PATIENCE / 2);
     assert_eq!(held.world.refusal(second), Refusal::Busy);
 
     let third = held.ask(&["set", "k", "v"]);
-    held.world.pass(PATIENCE / 4);
+    held.creep(PATIENCE / 4);
     held.sent(50);
     assert_eq!(held.world.replies(third), [Reply::Ok]);
+}
+
+#[test]
+fn nobody_waits_for_one_that_gets_nowhere() {
+    let mut held = Held::new();
+    let write = held.ask(&["set", "k", "v"]);
+    held.world.settle();
+    assert_eq!(held.world.answer(write), None);
+    held.world.pass(Duration::from_secs(1));
+    assert_eq!(held.world.replies(write), [Reply::Ok]);
 }
