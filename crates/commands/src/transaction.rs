@@ -7,7 +7,7 @@
 //!
 //! | argument | for each key or command |
 //! | --- | --- |
-//! | watched keys | the database u8, what [`encode_version`] writes, varint length of the key, key |
+//! | watched keys | the database u8, what `encode_version` writes, varint length of the key, key |
 //! | commands | as [`crate::log`] writes it |
 //!
 //! A command that fails undoes none of the others, as in Redis.

@@ -8,7 +8,7 @@ use crate::pubsub::Publication;
 use crate::server::CoreServer;
 
 impl Session {
-    /// Appends how many the messages of [`Step::Publish`] have reached.
+    /// Appends how many the messages of [`Step::Publish`](super::Step::Publish) have reached.
     pub(crate) fn answer_publications(
         &mut self,
         publications: &[Publication],
